@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Builds one component of demo and tests into the cache folder, unless it is there in the pinned version.
+# usage: build.sh OUTPUT_DIR COMPONENT...   (components: see the case below)
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+out=$1
+shift
+mkdir -p "$out"
+
+k8s=v1.37.2
+k8s_flags="-X k8s.io/component-base/version.gitVersion=$k8s -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37 -X k8s.io/client-go/pkg/version.gitVersion=$k8s -X k8s.io/client-go/pkg/version.gitMajor=1 -X k8s.io/client-go/pkg/version.gitMinor=37"
+
+for name in "$@"; do
+  flags=""
+  case $name in
+    kube-apiserver | kube-controller-manager | kubectl)
+      module=kubernetes package=k8s.io/kubernetes/cmd/$name flags=$k8s_flags ;;
+    etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
+    restic-0.19) module=restic-0.19 package=github.com/restic/restic/cmd/restic flags="-X main.version=0.19.1" ;;
+    restic-0.18) module=restic-0.18 package=github.com/restic/restic/cmd/restic flags="-X main.version=0.18.1" ;;
+    rest-server) module=rest-server package=github.com/restic/rest-server/cmd/rest-server flags="-X main.version=0.14.0" ;;
+    *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
+  esac
+  # KUBEBUILDER_ASSETS is the ecosystem's name for a folder of ready control-plane binaries.
+  if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
+    ln -sf "$KUBEBUILDER_ASSETS/$name" "$out/$name"
+    continue
+  fi
+  stamp=$out/.$name.stamp
+  want=$( { echo "$flags"; go env GOVERSION; cat "$here/$module/go.sum"; } | sha256sum | cut -d' ' -f1)
+  if [ -x "$out/$name" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then
+    continue
+  fi
+  began=$(date +%s)
+  echo "building $name (kept in $out; the Kubernetes parts take several minutes the first time)"
+  CGO_ENABLED=0 go build -C "$here/$module" -trimpath -ldflags "-s -w $flags" -o "$out/$name" "$package"
+  echo "$want" >"$stamp"
+  echo "built $name in $(($(date +%s) - began)) s"
+done
