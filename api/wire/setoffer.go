@@ -1,0 +1,47 @@
+package wire
+
+// SetOffer carries the newest signed set. Gateway → agent; a full replacement, the latest wins.
+type SetOffer struct {
+	Revision string `json:"revision"`
+	// Bundle is the exact signed JSON of a ScheduleSet.
+	Bundle      string             `json:"bundle"`
+	Signatures  []Signature        `json:"signatures"`
+	Credentials []SealedCredential `json:"credentials,omitempty"`
+}
+
+// MessageType implements Message.
+func (*SetOffer) MessageType() Type { return TypeScheduleSet }
+
+// Validate implements Message.
+func (m *SetOffer) Validate() error {
+	var c checks
+	c.name("revision", m.Revision)
+	c.that(m.Bundle != "", "bundle is missing")
+	c.text("bundle", m.Bundle, MaxBundle)
+	// An unsigned set is for the agent to refuse in words, not for the envelope to drop.
+	c.count("signatures", len(m.Signatures), MaxSignatures)
+	checkSealed(&c, m.Credentials)
+	return c.err
+}
+
+// SetAck answers a SetOffer once the set is in force and on disk, or refused. Agent → gateway.
+type SetAck struct {
+	Revision string `json:"revision"`
+	Applied  bool   `json:"applied"`
+	// Reason and Message say why a set was refused.
+	Reason  RefusalReason `json:"reason,omitempty"`
+	Message string        `json:"message,omitempty"`
+}
+
+// MessageType implements Message.
+func (*SetAck) MessageType() Type { return TypeScheduleAck }
+
+// Validate implements Message.
+func (m *SetAck) Validate() error {
+	var c checks
+	c.name("revision", m.Revision)
+	c.that(m.Applied || m.Reason != "", "reason is missing")
+	c.optionalName("reason", string(m.Reason))
+	c.text("message", m.Message, MaxString)
+	return c.err
+}
