@@ -162,7 +162,7 @@ func (m *CommandRun) Validate() error {
 	c.name("jobID", m.JobID)
 	c.that(m.Command != "", "command is missing")
 	c.text("command", m.Command, MaxBundle)
-	c.count("signatures", len(m.Signatures), MaxSignatures)
+	checkSignatures(&c, m.Signatures)
 	checkSealed(&c, m.Credentials)
 	return c.err
 }
@@ -184,6 +184,6 @@ func (m *CommandCancel) Validate() error {
 	c.name("jobID", m.JobID)
 	c.that(m.Cancel != "", "cancel is missing")
 	c.text("cancel", m.Cancel, MaxBundle)
-	c.count("signatures", len(m.Signatures), MaxSignatures)
+	checkSignatures(&c, m.Signatures)
 	return c.err
 }

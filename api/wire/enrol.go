@@ -161,7 +161,7 @@ type EnrolResponse struct {
 func (r *EnrolResponse) Validate() error {
 	var c checks
 	c.text("verdict", r.Verdict, MaxBundle)
-	c.count("signatures", len(r.Signatures), MaxSignatures)
+	checkSignatures(&c, r.Signatures)
 	c.that(r.RetryAfterSeconds >= 0 && r.RetryAfterSeconds <= 3600, "retryAfterSeconds is %d, want 0 to 3600", r.RetryAfterSeconds)
 	return c.err
 }

@@ -83,11 +83,12 @@ type Signature struct {
 // MaxSignatures bounds the list of signatures on a document: two keys are in force during a rotation, the rest is room.
 const MaxSignatures = 8
 
+// checkSignatures bounds a list of signatures. An absent or malformed signature is for the receiver to refuse in words, as one that
+// does not match, and not for the envelope to drop.
 func checkSignatures(c *checks, signatures []Signature) {
-	c.that(len(signatures) > 0, "signatures are missing")
 	c.count("signatures", len(signatures), MaxSignatures)
 	for _, s := range signatures {
-		c.name("signatures.keyID", s.KeyID)
-		c.size("signatures.value", s.Value, ed25519.SignatureSize)
+		c.text("signatures.keyID", s.KeyID, MaxName)
+		c.that(len(s.Value) <= ed25519.SignatureSize, "signatures.value has %d bytes, at most %d are allowed", len(s.Value), ed25519.SignatureSize)
 	}
 }

@@ -18,8 +18,7 @@ func (m *SetOffer) Validate() error {
 	c.name("revision", m.Revision)
 	c.that(m.Bundle != "", "bundle is missing")
 	c.text("bundle", m.Bundle, MaxBundle)
-	// An unsigned set is for the agent to refuse in words, not for the envelope to drop.
-	c.count("signatures", len(m.Signatures), MaxSignatures)
+	checkSignatures(&c, m.Signatures)
 	checkSealed(&c, m.Credentials)
 	return c.err
 }
