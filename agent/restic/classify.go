@@ -1,0 +1,134 @@
+package restic
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// outcome is everything that is known of a run that ended.
+type outcome struct {
+	exitCode    int            // -1: ended by a signal
+	signal      syscall.Signal // 0: none
+	stopped     stopReason
+	cause       error    // context.Cause, when stopped for it
+	exitMessage string   // of restic's exit_error, or its last plain line on stderr
+	gaveUp      string   // the last "… failed: reason"
+	last        Retry    // the last attempt in vain
+	retrying    bool     // and nothing went well after it
+	stderr      []string // the last lines, redacted
+	waited      time.Duration
+	killed      bool // by us, since SIGINT was not enough
+}
+
+type stopReason int
+
+const (
+	notStopped stopReason = iota
+	stoppedByContext
+	stoppedByDeadline
+	stoppedUnreachable
+	stoppedSilent
+)
+
+// textKinds recognises failures that restic reports with exit code 1 only. The first match counts.
+var textKinds = []struct {
+	kind    Kind
+	pattern *regexp.Regexp
+}{
+	{KindNoSpace, regexp.MustCompile(`no space left on device|disk quota exceeded|\(507\)|Insufficient Storage`)},
+	{KindTLS, regexp.MustCompile(`x509: |\btls: |server gave HTTP response to HTTPS client|certificate (signed by unknown|has expired|is not trusted)`)},
+	{KindUnauthorized, regexp.MustCompile(`\((401|403)\)|\b401 Unauthorized|\b403 Forbidden|AccessDenied|Access Denied|InvalidAccessKeyId|SignatureDoesNotMatch|` +
+		`AuthenticationFailed|AuthorizationFailure|Permission denied \(publickey|no credentials found`)},
+	{KindUnreachable, regexp.MustCompile(`connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset by peer|` +
+		`connection timed out|TLS handshake timeout|Client\.Timeout|context deadline exceeded|server misbehaving|Temporary failure in name resolution|` +
+		`broken pipe|\bEOF\b|\((500|502|503|504)\)|ssh command exited|Could not resolve hostname|server sent GOAWAY`)},
+	{KindHalfInitialised, regexp.MustCompile(`repository already contains keys`)},
+	{KindNoSuchSnapshot, regexp.MustCompile(`failed to find snapshot|no snapshot found|no matching ID found`)},
+	{KindNothingToBackUp, regexp.MustCompile(`all source directories/files do not exist`)},
+}
+
+func kindOfText(text string) Kind {
+	for _, t := range textKinds {
+		if t.pattern.MatchString(text) {
+			return t.kind
+		}
+	}
+	return KindFailed
+}
+
+// failure makes the error of a run that did not succeed. It is pure.
+func (o outcome) failure(command, repositoryURL string) *Error {
+	e := &Error{Command: command, ExitCode: o.exitCode, Output: o.stderr}
+	reason := firstLine(o.exitMessage)
+	switch {
+	case o.stopped == stoppedByContext:
+		e.Kind, e.cause, e.Message = KindCancelled, o.cause, "cancelled"
+		return e
+	case o.stopped == stoppedByDeadline:
+		e.Kind, e.cause, e.Message = KindDeadlineExceeded, o.cause, "stopped: its deadline passed"
+		if o.retrying {
+			e.Message += fmt.Sprintf(" while it retried (%s)", o.last.Reason)
+		}
+		return e
+	case o.stopped == stoppedSilent:
+		e.Kind, reason = KindUnreachable, fmt.Sprintf("no answer within %s", o.waited.Round(time.Second))
+	case o.stopped == stoppedUnreachable:
+		e.Kind, reason = o.last.Kind, o.last.Reason
+		if e.Kind == KindFailed {
+			e.Kind = KindUnreachable
+		}
+	case o.signal != 0:
+		e.Kind = KindKilled
+		e.Message = fmt.Sprintf("restic was ended by the signal %q, which the agent did not send; somebody killed it, or the machine ran out of memory (see its kernel log)", o.signal)
+		return e
+	case o.exitCode == 10:
+		e.Kind = KindNoRepository
+	case o.exitCode == 11:
+		e.Kind = KindLocked
+	case o.exitCode == 12:
+		e.Kind = KindWrongPassword
+	default:
+		e.Kind = kindOfText(o.exitMessage)
+		if e.Kind == KindFailed && o.gaveUp != "" {
+			// restic's own last word is sometimes less telling than why it gave up.
+			if kind := kindOfText(o.gaveUp); kind != KindFailed {
+				e.Kind, reason = kind, firstLine(o.gaveUp)
+			}
+		}
+	}
+	e.Message = advice(e.Kind, reason, RedactURL(repositoryURL))
+	if e.Message == "" {
+		e.Message = fmt.Sprintf("failed with exit code %d and said nothing", o.exitCode)
+	}
+	return e
+}
+
+// advice says what is wrong and what to do, in one line.
+func advice(kind Kind, reason, url string) string {
+	switch kind {
+	case KindNoRepository:
+		return fmt.Sprintf("there is no repository at %s; initialise it, or correct the URL", url)
+	case KindHalfInitialised:
+		return fmt.Sprintf("the repository at %s is half initialised: it has keys and no config, since its init was interrupted; "+
+			"nothing can be in it, so remove its keys folder on the server and initialise it again", url)
+	case KindLocked:
+		return fmt.Sprintf("the repository at %s is locked by another process (%s); try again later, or unlock it when that process is gone", url, reason)
+	case KindWrongPassword:
+		return fmt.Sprintf("RESTIC_PASSWORD does not open the repository at %s; put the password that it was initialised with into the credentials", url)
+	case KindUnauthorized:
+		return fmt.Sprintf("the server of %s refused the credentials (%s); check user name, password and path", url, reason)
+	case KindUnreachable:
+		return fmt.Sprintf("the repository at %s cannot be reached (%s); check the URL, the network and the server", url, reason)
+	case KindTLS:
+		return fmt.Sprintf("the server of %s is not trusted (%s); check the URL, the server's certificate and the CA bundle", url, reason)
+	case KindNoSpace:
+		return fmt.Sprintf("no space left (%s)", reason)
+	case KindNothingToBackUp:
+		return "none of the paths exist, so there is nothing to back up and no snapshot was made"
+	default:
+		return strings.TrimSpace(reason)
+	}
+}

@@ -1,0 +1,123 @@
+package restic
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Probe tells whether there is a repository that opens with the given password, without touching its locks. A half-initialised one
+// looks missing here; Init tells it.
+func (r *Runner) Probe(ctx context.Context, repository Repository, observer Observer) (State, error) {
+	o, err := r.run(ctx, invocation{command: "cat config", args: []string{"--no-lock", "cat", "config"}, repository: repository, observer: observer,
+		silent: true, stdout: discard})
+	if err != nil {
+		return "", err
+	}
+	if o.exitCode == 0 && o.stopped == notStopped {
+		return StateExists, nil
+	}
+	failure := o.failure("cat config", repository.URL)
+	if failure.Kind == KindNoRepository {
+		return StateMissing, nil
+	}
+	return "", failure
+}
+
+// discard reads to the end; what `cat config` prints is not needed.
+func discard(r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	return err
+}
+
+// Init makes the repository. One that exists and opens with the given password is success too.
+func (r *Runner) Init(ctx context.Context, repository Repository, observer Observer) error {
+	o, err := r.run(ctx, invocation{command: "init", args: []string{"init"}, repository: repository, observer: observer, silent: true})
+	if err != nil {
+		return err
+	}
+	if o.exitCode == 0 && o.stopped == notStopped {
+		return nil
+	}
+	if o.stopped == notStopped && strings.Contains(o.exitMessage, "config file already exists") {
+		// init does not try the password; a repository of somebody else is no success.
+		_, err := r.Probe(ctx, repository, observer)
+		return err
+	}
+	return o.failure("init", repository.URL)
+}
+
+// Unlock removes stale locks only: those of dead processes of this machine, and those not refreshed for half an hour.
+func (r *Runner) Unlock(ctx context.Context, repository Repository, observer Observer) error {
+	o, err := r.run(ctx, invocation{command: "unlock", args: []string{"unlock"}, repository: repository, observer: observer, silent: true})
+	if err != nil {
+		return err
+	}
+	if o.exitCode == 0 && o.stopped == notStopped {
+		return nil
+	}
+	return o.failure("unlock", repository.URL)
+}
+
+// maxSnapshots bounds what Snapshots keeps in memory.
+const maxSnapshots = 100_000
+
+// Snapshots lists those that match, oldest first. It takes no lock, so that it works while another host prunes.
+func (r *Runner) Snapshots(ctx context.Context, repository Repository, filter SnapshotFilter, observer Observer) ([]Snapshot, error) {
+	if err := filter.check(); err != nil {
+		return nil, err
+	}
+	var snapshots []Snapshot
+	var badOutput error
+	o, err := r.run(ctx, invocation{command: "snapshots", args: snapshotsArgs(filter), repository: repository, observer: observer,
+		stdout: func(out io.Reader) error {
+			snapshots, badOutput = readSnapshots(out)
+			return badOutput
+		}})
+	if err != nil {
+		return nil, err
+	}
+	if o.exitCode != 0 || o.stopped != notStopped || badOutput != nil {
+		return nil, o.failure("snapshots", repository.URL)
+	}
+	return snapshots, nil
+}
+
+// readSnapshots reads the one long JSON array piece by piece.
+func readSnapshots(r io.Reader) ([]Snapshot, error) {
+	decoder := json.NewDecoder(bufio.NewReader(r))
+	if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+		return nil, nil // a failure prints nothing; the exit code tells
+	} else if err != nil {
+		return nil, err
+	}
+	var out []Snapshot
+	for decoder.More() {
+		var s struct {
+			ID       string    `json:"id"`
+			Time     time.Time `json:"time"`
+			Hostname string    `json:"hostname"`
+			Tags     []string  `json:"tags"`
+			Paths    []string  `json:"paths"`
+			Summary  struct {
+				Files uint64 `json:"total_files_processed"`
+				Bytes uint64 `json:"total_bytes_processed"`
+			} `json:"summary"`
+		}
+		if err := decoder.Decode(&s); err != nil {
+			return nil, err
+		}
+		if len(out) == maxSnapshots {
+			return nil, fmt.Errorf("more than %d snapshots match; use a narrower filter", maxSnapshots)
+		}
+		out = append(out, Snapshot{ID: s.ID, Time: s.Time, Hostname: s.Hostname, Tags: s.Tags, Paths: s.Paths, TotalFiles: s.Summary.Files, TotalBytes: s.Summary.Bytes})
+	}
+	slices.SortStableFunc(out, func(a, b Snapshot) int { return a.Time.Compare(b.Time) })
+	return out, nil
+}

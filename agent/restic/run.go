@@ -1,0 +1,315 @@
+package restic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	defaultRetryLock        = 5 * time.Minute
+	defaultUnreachableAfter = 5 * time.Minute
+	defaultGrace            = 65 * time.Second
+	// pipePatience is how long a pipe may stay open after restic ended (a program that restic started may hold it).
+	pipePatience = 5 * time.Second
+	runDirPrefix = "run-"
+)
+
+// invocation is one run of restic.
+type invocation struct {
+	command    string
+	args       []string // from the subcommand on
+	repository Repository
+	limits     Limits
+	observer   Observer
+	// message gets each JSON message but status and exit_error. Calls never overlap.
+	message func(message)
+	// plain gets each line of stderr that is plain text and has no meaning of its own to this package. Calls never overlap with those of message.
+	plain func(line string)
+	// stdout reads restic's stdout instead of the JSON line reader.
+	stdout func(io.Reader) error
+	// silent: the command says nothing while it works well, and is quick; so a long silence means that the server does not answer.
+	silent bool
+	// locks: the command leaves a lock behind when it is killed.
+	locks bool
+}
+
+// run is an invocation under way. mu guards all below it: two readers, timers and the context meet there.
+type run struct {
+	inv        invocation
+	runner     *Runner
+	logger     *slog.Logger
+	redact     *redactor
+	dispatcher *dispatcher
+	process    *process
+
+	mu          sync.Mutex
+	watch       retryWatch
+	timer       *time.Timer // gives up; armed while retrying
+	lockWait    bool
+	stopped     stopReason
+	killTimer   *time.Timer
+	killed      bool
+	exitMessage string
+	gaveUp      string
+	stderr      []string
+	lastOutput  time.Time
+}
+
+func (r *Runner) logger() *slog.Logger {
+	if r.Logger != nil {
+		return r.Logger
+	}
+	return slog.Default()
+}
+
+func orDefault(d, fallback time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return fallback
+	case d < 0:
+		return 0
+	}
+	return d
+}
+
+// run starts restic and waits until it ended, both pipes were read to their end, and the observer heard everything. A context that is
+// done ends it. The error is an *Error for what prevented the start; how the run went is in the outcome.
+func (r *Runner) run(ctx context.Context, inv invocation) (outcome, error) {
+	if err := r.check(); err != nil {
+		return outcome{}, err
+	}
+	if err := inv.repository.Check(); err != nil {
+		return outcome{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		stopped := contextStop(ctx)
+		return outcome{exitCode: -1, stopped: stopped, cause: context.Cause(ctx)}, nil
+	}
+	runDir, caFile, err := r.makeRunDir(inv.repository)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer func() {
+		if err := os.RemoveAll(runDir); err != nil {
+			r.logger().Warn("cannot remove the temporary folder of a restic run", "folder", runDir, "error", err)
+		}
+	}()
+	env, err := r.environment(inv.repository, runDir)
+	if err != nil {
+		return outcome{}, err
+	}
+
+	x := &run{inv: inv, runner: r, logger: r.logger().With("command", inv.command), redact: newRedactor(inv.repository.Environment)}
+	x.watch.limit = orDefault(r.UnreachableAfter, defaultUnreachableAfter)
+	x.dispatcher = newDispatcher(inv.observer, x.logger)
+	defer x.dispatcher.close(observerPatience)
+
+	cmd := &exec.Cmd{
+		Path: r.Binary.Path,
+		Args: append([]string{r.Binary.Path}, append(globalArgs(r.CacheDir, caFile, inv.limits.or(r.Limits), orDefault(r.RetryLock, defaultRetryLock)), inv.args...)...),
+		Env:  env,
+		Dir:  runDir,
+	}
+	began := time.Now()
+	if err := x.execute(ctx, cmd); err != nil {
+		return outcome{}, &Error{Kind: KindNotStarted, Command: inv.command, ExitCode: -1, cause: err,
+			Message: fmt.Sprintf("cannot start %s: %v", r.Binary.Path, rootCause(err))}
+	}
+	o := x.outcome(ctx, time.Since(began))
+	x.logger.Info("restic ended", "exitCode", o.exitCode, "after", time.Since(began).Round(time.Millisecond).String())
+	if o.killed && inv.locks {
+		r.unlockAfterKill(ctx, inv)
+	}
+	return o, nil
+}
+
+// check tells whether the Runner was set up.
+func (r *Runner) check() error {
+	switch {
+	case r.Binary.Path == "":
+		return invalid("no restic binary was found yet (Runner.Binary)")
+	case !filepath.IsAbs(r.CacheDir), !filepath.IsAbs(r.TempDir):
+		return invalid("Runner.CacheDir and Runner.TempDir must be absolute paths")
+	}
+	if err := checkText("Runner.Hostname", r.Hostname); err != nil {
+		return err
+	}
+	return r.Limits.check()
+}
+
+// makeRunDir makes the folders of a run, and writes its CA bundle.
+func (r *Runner) makeRunDir(repository Repository) (dir, caFile string, err error) {
+	fail := func(err error) (string, string, error) {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
+		return "", "", notStarted(err, "cannot prepare the folders of a restic run: %v", err)
+	}
+	for _, d := range []string{r.CacheDir, r.TempDir} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fail(err)
+		}
+	}
+	if dir, err = os.MkdirTemp(r.TempDir, runDirPrefix); err != nil { // mode 0700
+		return fail(err)
+	}
+	if len(repository.CABundle) > 0 {
+		caFile = filepath.Join(dir, "ca.pem")
+		if err := os.WriteFile(caFile, repository.CABundle, 0o600); err != nil {
+			return fail(err)
+		}
+	}
+	return dir, caFile, nil
+}
+
+// RemoveLeftovers removes the temporary folders of runs whose agent was killed. Call it once, before the first run.
+func (r *Runner) RemoveLeftovers() error {
+	entries, err := os.ReadDir(r.TempDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), runDirPrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(r.TempDir, entry.Name())))
+		}
+	}
+	return err
+}
+
+// execute runs the child to its end. Its error is one of starting.
+func (x *run) execute(ctx context.Context, cmd *exec.Cmd) error {
+	outRead, outWrite, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer outRead.Close()
+	errRead, errWrite, err := os.Pipe()
+	if err != nil {
+		outWrite.Close()
+		return err
+	}
+	defer errRead.Close()
+	cmd.Stdout, cmd.Stderr = outWrite, errWrite
+	x.lastOutput = time.Now()
+	x.process, err = startProcess(cmd)
+	outWrite.Close()
+	errWrite.Close()
+	if err != nil {
+		return err
+	}
+	x.logger.Info("restic started", "pid", cmd.Process.Pid)
+
+	var readers sync.WaitGroup
+	readers.Go(func() { x.readStdout(outRead) })
+	readers.Go(func() { readLines(errRead, MaxLine, x.stderrLine) })
+
+	unhook := context.AfterFunc(ctx, func() { x.stop(contextStop(ctx)) })
+	defer unhook()
+	if x.inv.silent && x.watch.limit > 0 {
+		silence := time.AfterFunc(x.watch.limit, func() { x.stopIfSilent(x.watch.limit) })
+		defer silence.Stop()
+	}
+
+	<-x.process.exited
+	drained := make(chan struct{})
+	go func() { readers.Wait(); close(drained) }()
+	patience := time.NewTimer(pipePatience)
+	defer patience.Stop()
+	select {
+	case <-drained:
+	case <-patience.C:
+		x.logger.Warn("a program that restic started still holds its output; it is read no further")
+		outRead.Close()
+		errRead.Close()
+		<-drained
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, timer := range []*time.Timer{x.timer, x.killTimer} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	return nil
+}
+
+func contextStop(ctx context.Context) stopReason {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return stoppedByDeadline
+	}
+	return stoppedByContext
+}
+
+// stop asks restic to end, once, and ends it by force after the grace.
+func (x *run) stop(reason stopReason) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stopLocked(reason)
+}
+
+func (x *run) stopLocked(reason stopReason) {
+	if x.stopped != notStopped {
+		return
+	}
+	x.stopped = reason
+	x.logger.Info("stopping restic")
+	x.process.signal(syscall.SIGINT)
+	grace := orDefault(x.runner.Grace, defaultGrace)
+	x.killTimer = time.AfterFunc(grace, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.logger.Warn("restic did not end after SIGINT; killing it", "grace", grace.String())
+		x.killed = true
+		x.process.signal(syscall.SIGKILL)
+	})
+}
+
+func (x *run) stopIfSilent(limit time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if time.Since(x.lastOutput) >= limit {
+		x.stopLocked(stoppedSilent)
+	}
+}
+
+// outcome collects what is known after the end.
+func (x *run) outcome(ctx context.Context, took time.Duration) outcome {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	o := outcome{stopped: x.stopped, exitMessage: x.redact.text(x.exitMessage), gaveUp: x.redact.text(x.gaveUp), last: x.watch.last,
+		retrying: !x.watch.since.IsZero(), stderr: x.stderr, waited: took, killed: x.killed}
+	if x.stopped == stoppedByContext || x.stopped == stoppedByDeadline {
+		o.cause = context.Cause(ctx)
+	}
+	state := x.process.cmd.ProcessState
+	if state == nil {
+		o.exitCode = -1
+		return o
+	}
+	o.exitCode = state.ExitCode()
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		o.signal = status.Signal()
+	}
+	return o
+}
+
+// unlockAfterKill removes the lock that a killed restic left, as well as it can: the server may be why it had to be killed.
+func (r *Runner) unlockAfterKill(ctx context.Context, inv invocation) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	brief := *r
+	brief.Grace = 5 * time.Second
+	if err := brief.Unlock(ctx, inv.repository, nil); err != nil {
+		r.logger().Warn("a killed restic may have left a lock; others wait for it for up to half an hour", "error", err)
+	}
+}
