@@ -1,0 +1,47 @@
+package transport
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Timeouts of one connection attempt.
+const (
+	DialTimeout      = 15 * time.Second
+	HandshakeTimeout = 15 * time.Second
+	// ResponseTimeout is from the end of the request to the response's header.
+	ResponseTimeout = 30 * time.Second
+)
+
+// NewClient returns an HTTP client for one gateway: HTTP/1.1 (a WebSocket needs it), the proxy of HTTPS_PROXY and NO_PROXY, no
+// redirects, and no connection kept for later.
+func NewClient(baseURL string, pins []string) (*http.Client, error) {
+	u, err := url.Parse(baseURL)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
+		return nil, fmt.Errorf("gateway URL %q is not of the form https://host[:port]", baseURL)
+	}
+	config, err := TLSConfig(u.Hostname(), pins)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: DialTimeout, KeepAlive: 30 * time.Second}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        config,
+			TLSHandshakeTimeout:    HandshakeTimeout,
+			ResponseHeaderTimeout:  ResponseTimeout,
+			MaxResponseHeaderBytes: 16 << 10,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			ReadBufferSize:         2 << 10,
+			WriteBufferSize:        2 << 10,
+		},
+		// A redirect would carry the dialogue to a server that nobody named.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
