@@ -167,6 +167,28 @@ func (m *CommandRun) Validate() error {
 	return c.err
 }
 
+// CommandAck answers every CommandRun. Agent → gateway. Accepted says that the job is, or already was, queued or running; a refused
+// command that the machine has not run before is also reported as a JobFinished (Failed, ReasonRefused).
+type CommandAck struct {
+	JobID    string        `json:"jobID"`
+	Accepted bool          `json:"accepted"`
+	Reason   RefusalReason `json:"reason,omitempty"`
+	Message  string        `json:"message,omitempty"`
+}
+
+// MessageType implements Message.
+func (*CommandAck) MessageType() Type { return TypeCommandAck }
+
+// Validate implements Message.
+func (m *CommandAck) Validate() error {
+	var c checks
+	c.name("jobID", m.JobID)
+	c.that(m.Accepted || m.Reason != "", "reason is missing")
+	c.optionalName("reason", string(m.Reason))
+	c.text("message", m.Message, MaxString)
+	return c.err
+}
+
 // CommandCancel delivers a JobCancel. Gateway → agent. The job is stopped with SIGINT, after a grace with SIGKILL.
 type CommandCancel struct {
 	JobID string `json:"jobID"`

@@ -52,6 +52,7 @@ const (
 	TypeScheduleFire  Type = "schedule.fire"
 	TypeFireVerdict   Type = "fire.verdict"
 	TypeCommandRun    Type = "command.run"
+	TypeCommandAck    Type = "command.ack"
 	TypeCommandCancel Type = "command.cancel"
 	TypeJobStarted    Type = "job.started"
 	TypeJobProgress   Type = "job.progress"
@@ -91,6 +92,8 @@ func New(t Type) Message {
 		return &Verdict{}
 	case TypeCommandRun:
 		return &CommandRun{}
+	case TypeCommandAck:
+		return &CommandAck{}
 	case TypeCommandCancel:
 		return &CommandCancel{}
 	case TypeJobStarted:
@@ -114,7 +117,7 @@ func New(t Type) Message {
 // Types lists every message type, in the order of a session.
 func Types() []Type {
 	return []Type{TypeChallenge, TypeHello, TypeWelcome, TypeHeartbeat, TypeScheduleSet, TypeScheduleAck, TypeScheduleFire,
-		TypeFireVerdict, TypeCommandRun, TypeCommandCancel, TypeJobStarted, TypeJobProgress, TypeJobFinished, TypeRepoState,
+		TypeFireVerdict, TypeCommandRun, TypeCommandAck, TypeCommandCancel, TypeJobStarted, TypeJobProgress, TypeJobFinished, TypeRepoState,
 		TypeReportAck, TypeDrain, TypeError}
 }
 

@@ -15,6 +15,8 @@ const (
 	RefusalExpired       RefusalReason = "Expired"
 	// RefusalNotAllowed: the machine's agent.yaml does not consent.
 	RefusalNotAllowed RefusalReason = "NotAllowedByMachine"
+	// RefusalAlreadyRun: the command was run before; its result is sent again.
+	RefusalAlreadyRun RefusalReason = "AlreadyRun"
 	// RefusalStorage: the agent could not store it.
 	RefusalStorage RefusalReason = "StorageFailed"
 )

@@ -1,0 +1,138 @@
+package v1alpha1
+
+// Condition types. Ready and Stalled have one meaning for every kind; health is in the others, so that a sync which waits for
+// Ready never waits for a dead machine.
+const (
+	// ConditionReady: the spec is accepted and acted on.
+	ConditionReady = "Ready"
+	// ConditionStalled: present and true when nothing but a change of the object, or of one that it names, can help.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of Ready and Stalled, for every kind.
+const (
+	ReasonAccepted = "Accepted"
+	// ReasonInvalid: the spec cannot work; the message names the field and the remedy.
+	ReasonInvalid = "Invalid"
+	// ReasonNotYetSupported: the schema knows it, this version does not act on it.
+	ReasonNotYetSupported = "NotYetSupported"
+	// ReasonReconcileError: an operation failed and is tried again.
+	ReasonReconcileError = "ReconcileError"
+)
+
+// Conditions of a Host, and their reasons.
+const (
+	// ConditionEnrolled: the keys of a machine are pinned.
+	ConditionEnrolled = "Enrolled"
+	// ReasonIdentityPinned: by an enrolment; ReasonIdentityGiven: in the spec from the beginning.
+	ReasonIdentityPinned = "IdentityPinned"
+	ReasonIdentityGiven  = "IdentityGiven"
+	// ReasonTokenMinted: waiting for a machine to use the token in Secret <host>-enrollment.
+	ReasonTokenMinted = "WaitingForMachine"
+	// ReasonTokenExpired: the token is too old; the annotation mint-enrollment-token asks for another.
+	ReasonTokenExpired = "TokenExpired"
+
+	// ConditionConnected: an agent holds a session, or lost it less than 90 s ago.
+	ConditionConnected       = "Connected"
+	ReasonSessionEstablished = "SessionEstablished"
+	ReasonNeverConnected     = "NeverConnected"
+	// ReasonDisconnected: no session for 90 s. ReasonGatewayLost: the replica that held it is gone, with no newer session for 90 s.
+	ReasonDisconnected = "Disconnected"
+	ReasonGatewayLost  = "GatewayLost"
+
+	// ConditionScheduleSetApplied: the agent runs the newest set.
+	ConditionScheduleSetApplied = "ScheduleSetApplied"
+	ReasonApplied               = "Applied"
+	// ReasonPending: published, not acked yet. ReasonRefused: the agent refused it and keeps the one in force.
+	ReasonPending = "Pending"
+	ReasonRefused = "RefusedByAgent"
+	// ReasonNotPublished: nothing to apply yet.
+	ReasonNotPublished = "NotPublished"
+
+	// ConditionRepositoryReady: the machine can open its repository. Unknown until it said so. False carries the agent's reason
+	// (Unreachable, WrongPassword, HalfInitialised, Unauthorized, …).
+	ConditionRepositoryReady = "RepositoryReady"
+	ReasonRepositoryOpened   = "RepositoryOpened"
+	ReasonNotReported        = "NotReported"
+	// ReasonRetrying: restic is retrying an unreachable repository right now.
+	ReasonRetrying = "Retrying"
+
+	// ConditionClockSynchronised: the machine's clock is within a minute of the gateway's.
+	ConditionClockSynchronised = "ClockSynchronised"
+	ReasonClockWithinLimit     = "WithinLimit"
+	ReasonClockSkewed          = "Skewed"
+
+	// ConditionDuplicateIdentity: present and true while two machines use the same keys (a cloned VM).
+	ConditionDuplicateIdentity = "DuplicateIdentity"
+	ReasonTwoMachines          = "TwoMachines"
+
+	// Reasons of a Host that is not Ready.
+	ReasonCredentialsMissing    = "CredentialsMissing"
+	ReasonCredentialsNotLabeled = "CredentialsNotLabeled"
+	ReasonCredentialsInvalid    = "CredentialsInvalid"
+	ReasonNotEnrolled           = "NotEnrolled"
+	ReasonPublished             = "Published"
+	ReasonSuspended             = "Suspended"
+)
+
+// Conditions of SourceGroup and Schedule, and their reasons.
+const (
+	// ReasonNoHostMatches: nothing is selected; the object is accepted all the same.
+	ReasonNoHostMatches = "NoHostMatches"
+	ReasonHostNotFound  = "HostNotFound"
+
+	// ConditionSourceGroupsFound: every group that a Schedule names exists and shares a host with it.
+	ConditionSourceGroupsFound = "SourceGroupsFound"
+	ReasonAllFound             = "AllFound"
+	ReasonSourceGroupNotFound  = "SourceGroupNotFound"
+	ReasonNoSharedHost         = "NoSharedHost"
+
+	// ConditionApplied: every matched host has acked a set with this object in its present generation.
+	ConditionApplied    = "Applied"
+	ReasonAppliedByAll  = "AppliedByAll"
+	ReasonNotAppliedYet = "NotAppliedYet"
+
+	// ConditionRetentionEnforced of a SourceGroup: maintenance forgets snapshots by its rules.
+	ConditionRetentionEnforced = "RetentionEnforced"
+)
+
+// Conditions of a HostJob, as in batch/v1, and their reasons.
+const (
+	// ConditionComplete is true once the job succeeded. A job that completed with errors is not Complete.
+	ConditionComplete = "Complete"
+	// ConditionFailed is true once the job ended in any other way.
+	ConditionFailed = "Failed"
+
+	ReasonSucceeded           = "Succeeded"
+	ReasonCompletedWithErrors = "CompletedWithErrors"
+	ReasonFailed              = "Failed"
+	ReasonCancelled           = "Cancelled"
+	ReasonExpired             = "Expired"
+	ReasonSourceGroupMissing  = "SourceGroupNotFound"
+	ReasonWaitingForHost      = "WaitingForHost"
+	ReasonInProgress          = "InProgress"
+)
+
+// Reasons of Events about a Host. An Event is for people and expires; status is the record.
+const (
+	EventEnrolled          = "Enrolled"
+	EventEnrolmentRefused  = "EnrollmentRefused"
+	EventTokenMinted       = "EnrollmentTokenMinted"
+	EventConnected         = "Connected"
+	EventDisconnected      = "Disconnected"
+	EventSetRefused        = "ScheduleSetRefused"
+	EventCommandRefused    = "CommandRefused"
+	EventDuplicateIdentity = "DuplicateIdentity"
+	EventBackupSucceeded   = "BackupSucceeded"
+	EventBackupIncomplete  = "BackupCompletedWithErrors"
+	EventBackupFailed      = "BackupFailed"
+	EventBackupCancelled   = "BackupCancelled"
+	EventRestoreSucceeded  = "RestoreSucceeded"
+	EventRestoreIncomplete = "RestoreCompletedWithErrors"
+	EventRestoreFailed     = "RestoreFailed"
+	EventRestoreCancelled  = "RestoreCancelled"
+	EventRepositoryReady   = "RepositoryReady"
+	EventRepositoryFailed  = "RepositoryFailed"
+	EventInitFailed        = "InitFailed"
+	EventInitSucceeded     = "RepositoryInitialised"
+)

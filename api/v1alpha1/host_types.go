@@ -1,0 +1,283 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// HostSpec describes a machine outside the cluster.
+type HostSpec struct {
+	// Repository is where the machine's backups go.
+	Repository Repository `json:"repository"`
+	// Bandwidth caps restic on this machine.
+	// +optional
+	Bandwidth *Bandwidth `json:"bandwidth,omitempty"`
+	// Suspend stops all scheduled work of the machine. HostJobs still run.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+	// Identity holds the machine's public keys. The controllers pin them at enrolment; give them here when the keys are made
+	// elsewhere and kept in Git. Changing them takes the permission `update` on `hosts/identity`.
+	// +optional
+	Identity *HostIdentity `json:"identity,omitempty"`
+}
+
+// Repository is a restic repository.
+// +kubebuilder:validation:XValidation:rule="!self.url.matches('^[^/]*//[^/]*@')",message="no user or password inside url: put them into the credentials Secret (RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD)"
+type Repository struct {
+	// URL is a restic repository location, for instance rest:https://backup.example.com/web-1/ or s3:https://s3.example.com/bucket.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	URL string `json:"url"`
+	// CredentialsSecretRef names a Secret with RESTIC_PASSWORD and what the backend needs (RESTIC_REST_USERNAME,
+	// RESTIC_REST_PASSWORD, AWS_ACCESS_KEY_ID, …). It must carry the label backup.restic-manager.io/credentials: "true".
+	CredentialsSecretRef LocalReference `json:"credentialsSecretRef"`
+	// CABundle is PEM: the authorities that signed the repository's certificate, for restic's --cacert.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
+}
+
+// HostIdentity is the public half of a machine's keys.
+type HostIdentity struct {
+	// SigningKey is the Ed25519 public key, base64.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]{43}=$`
+	SigningKey string `json:"signingKey"`
+	// SealingKey is the X25519 public key, base64.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]{43}=$`
+	SealingKey string `json:"sealingKey"`
+}
+
+// HostStatus is what is known of the machine.
+type HostStatus struct {
+	// ObservedGeneration is the generation that the conditions speak of. Written by the controllers.
+	// +optional
+	// +kubebuilder:default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Ready, Enrolled, Connected, ScheduleSetApplied, RepositoryReady, ClockSynchronised, Stalled, DuplicateIdentity.
+	// Written by the controllers.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Enrollment is the state of the enrolment. Written by the controllers.
+	// +optional
+	Enrollment *EnrollmentStatus `json:"enrollment,omitempty"`
+	// EnrollmentRequest is the newest request of a machine that showed the id of the current token. Written by the gateway;
+	// nothing is decided from it but by checking its proof.
+	// +optional
+	EnrollmentRequest *EnrollmentRequest `json:"enrollmentRequest,omitempty"`
+	// Agent is what the agent said of itself when it connected. Written by the gateway.
+	// +optional
+	Agent *AgentStatus `json:"agent,omitempty"`
+	// Repository is what the machine last saw of its repository. Written by the gateway.
+	// +optional
+	Repository *RepositoryStatus `json:"repository,omitempty"`
+	// SourceGroups is the last result of each source group. Written by the gateway.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=100
+	SourceGroups []SourceGroupResult `json:"sourceGroups,omitempty"`
+	// LastSuccessTime is when a backup of any group last succeeded. Written by the gateway.
+	// +optional
+	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
+	// LastReport is the newest durable report that is stored here: one that comes again is recognised by it. Written by the gateway,
+	// together with the result.
+	// +optional
+	LastReport *ReportPosition `json:"lastReport,omitempty"`
+}
+
+// EnrollmentStatus is the state of the enrolment.
+type EnrollmentStatus struct {
+	// TokenIDHash is the hex SHA-256 of the current token's id. Empty when no token is open.
+	// +optional
+	TokenIDHash string `json:"tokenIDHash,omitempty"`
+	// ExpiresAt is when the current token expires.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// MintedFor is the value of the annotation mint-enrollment-token that the current or last token was minted for.
+	// +optional
+	MintedFor string `json:"mintedFor,omitempty"`
+	// UsedTokenIDHash is that of the token which pinned the identity.
+	// +optional
+	UsedTokenIDHash string `json:"usedTokenIDHash,omitempty"`
+	// FailedAttempts counts wrong proofs for the current token; after 5 the token is void.
+	// +optional
+	FailedAttempts int32 `json:"failedAttempts,omitempty"`
+	// Verdict is the exact signed answer to the newest request.
+	// +optional
+	Verdict *SignedDocument `json:"verdict,omitempty"`
+}
+
+// EnrollmentRequest is a machine's wish to be enrolled.
+type EnrollmentRequest struct {
+	// TokenIDHash is the hex SHA-256 of the token's id that the machine showed.
+	// +kubebuilder:validation:MaxLength=64
+	TokenIDHash string `json:"tokenIDHash"`
+	// SigningKey and SealingKey are the machine's public keys, base64.
+	// +kubebuilder:validation:MaxLength=64
+	SigningKey string `json:"signingKey"`
+	// SealingKey is the machine's X25519 public key, base64.
+	// +kubebuilder:validation:MaxLength=64
+	SealingKey string `json:"sealingKey"`
+	// Proof is the HMAC that shows possession of the token, base64.
+	// +kubebuilder:validation:MaxLength=64
+	Proof string `json:"proof"`
+	// Hostname is what the machine calls itself.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Hostname string `json:"hostname,omitempty"`
+	// ReceivedAt is when the gateway took the request.
+	ReceivedAt metav1.Time `json:"receivedAt"`
+}
+
+// SignedDocument is a document with its signatures.
+type SignedDocument struct {
+	// Document is the exact text that was signed.
+	// +kubebuilder:validation:MaxLength=524288
+	Document string `json:"document"`
+	// Signatures by the controllers' keys.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	Signatures []Signature `json:"signatures"`
+}
+
+// Signature is one signature over the exact bytes of a document.
+type Signature struct {
+	// KeyID names the key: the first 16 hex digits of the SHA-256 of its public half.
+	// +kubebuilder:validation:MaxLength=64
+	KeyID string `json:"keyID"`
+	// Value is the Ed25519 signature, base64.
+	// +kubebuilder:validation:MaxLength=128
+	Value string `json:"value"`
+}
+
+// AgentStatus is what an agent says of itself.
+type AgentStatus struct {
+	// Version of the agent.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Protocol that the agent speaks.
+	// +optional
+	Protocol int32 `json:"protocol,omitempty"`
+	// ResticVersion on the machine; empty when no usable restic was found.
+	// +optional
+	ResticVersion string `json:"resticVersion,omitempty"`
+	// OS, for instance linux.
+	// +optional
+	OS string `json:"os,omitempty"`
+	// Arch, for instance amd64.
+	// +optional
+	Arch string `json:"arch,omitempty"`
+	// Hostname is what the machine calls itself.
+	// +optional
+	Hostname string `json:"hostname,omitempty"`
+	// ClockSkewSeconds is the machine's clock minus the gateway's when it last connected, rounded to seconds.
+	// +optional
+	ClockSkewSeconds int64 `json:"clockSkewSeconds,omitempty"`
+}
+
+// RepositoryStatus is what the machine last saw of its repository.
+type RepositoryStatus struct {
+	// State is Ready, Retrying or Failed.
+	// +kubebuilder:validation:Enum=Ready;Retrying;Failed
+	State string `json:"state"`
+	// Reason classifies a state that is not Ready.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Reason string `json:"reason,omitempty"`
+	// Message says what is wrong and what to do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message,omitempty"`
+	// URL of the repository that was meant, redacted.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	URL string `json:"url,omitempty"`
+	// Time of the change.
+	Time metav1.Time `json:"time"`
+}
+
+// SourceGroupResult is the last result of one source group on one host.
+type SourceGroupResult struct {
+	// Name of the SourceGroup.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// JobID of the last job.
+	// +kubebuilder:validation:MaxLength=253
+	JobID string `json:"jobID"`
+	// Schedule that fired it, or empty for a HostJob.
+	// +optional
+	Schedule string `json:"schedule,omitempty"`
+	// Result of the last job.
+	Result JobResult `json:"result"`
+	// Reason classifies a result that is not Succeeded.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Message says in one sentence what happened and what to do.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// StartTime and FinishTime of the last job, by the machine's clock, never later than the gateway received them.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// FinishTime of the last job.
+	// +optional
+	FinishTime *metav1.Time `json:"finishTime,omitempty"`
+	// Backup is restic's summary of the last job.
+	// +optional
+	Backup *BackupSummary `json:"backup,omitempty"`
+	// LastSuccessTime is when a backup of this group last succeeded.
+	// +optional
+	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
+	// LastSnapshotID is the newest snapshot that a job of this group wrote.
+	// +optional
+	LastSnapshotID string `json:"lastSnapshotID,omitempty"`
+	// ConsecutiveFailures counts the failed jobs since the last one that wrote a snapshot.
+	// +optional
+	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"`
+}
+
+// ReportPosition is a place in a machine's outbox.
+type ReportPosition struct {
+	// Epoch of the outbox; a new one means that the machine lost its disk.
+	// +kubebuilder:validation:MaxLength=253
+	Epoch string `json:"epoch"`
+	// Seq is the report's number within the epoch.
+	Seq int64 `json:"seq"`
+}
+
+// Host is one machine outside the cluster that is backed up with restic.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rhost,categories=restic
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
+// +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.conditions[?(@.type=="ScheduleSetApplied")].status`
+// +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.status.repository.state`
+// +kubebuilder:printcolumn:name="Last Success",type=date,JSONPath=`.status.lastSuccessTime`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Agent",type=string,priority=1,JSONPath=`.status.agent.version`
+// +kubebuilder:printcolumn:name="Restic",type=string,priority=1,JSONPath=`.status.agent.resticVersion`
+type Host struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is what the machine is to be.
+	Spec HostSpec `json:"spec"`
+	// Status is what is known of the machine.
+	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
+	Status HostStatus `json:"status,omitempty"`
+}
+
+// HostList is a list of Hosts.
+// +kubebuilder:object:root=true
+type HostList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Host `json:"items"`
+}

@@ -1,0 +1,123 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// SourceGroupSpec says what to back up together.
+// +kubebuilder:validation:XValidation:rule="has(self.hostRef) != has(self.hostSelector)",message="exactly one of hostRef and hostSelector is needed"
+type SourceGroupSpec struct {
+	Selector `json:",inline"`
+	// Includes are absolute paths. restic does not expand wildcards here: name a folder and use excludes.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=200
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:XValidation:rule="self.all(p, p.startsWith('/'))",message="every include must be an absolute path"
+	Includes []string `json:"includes"`
+	// Excludes are restic exclude patterns.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=200
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=4096
+	Excludes []string `json:"excludes,omitempty"`
+	// IExcludes are restic exclude patterns that ignore case.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=200
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=4096
+	IExcludes []string `json:"iexcludes,omitempty"`
+	// ExcludeIfPresent excludes folders that hold a file of one of these names, as restic's --exclude-if-present.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	ExcludeIfPresent []string `json:"excludeIfPresent,omitempty"`
+	// ExcludeCaches excludes folders marked by a CACHEDIR.TAG file.
+	// +optional
+	ExcludeCaches bool `json:"excludeCaches,omitempty"`
+	// ExcludeLargerThan excludes files above this size, for instance 2G (k, M, G, T).
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9]+[kKmMgGtT]?$`
+	// +kubebuilder:validation:MaxLength=16
+	ExcludeLargerThan string `json:"excludeLargerThan,omitempty"`
+	// OneFileSystem does not cross file system boundaries.
+	// +optional
+	OneFileSystem bool `json:"oneFileSystem,omitempty"`
+	// Tag marks the snapshots of this group. Default: the object's name. A comma is not allowed (restic reads it as AND).
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[^,\s]+$`
+	// +kubebuilder:validation:MaxLength=253
+	Tag string `json:"tag,omitempty"`
+	// Bandwidth overrides the host's caps for this group.
+	// +optional
+	Bandwidth *Bandwidth `json:"bandwidth,omitempty"`
+	// Retention says which snapshots to keep. Nothing is ever forgotten without it.
+	// +optional
+	Retention *Retention `json:"retention,omitempty"`
+}
+
+// SourceGroupStatus is written by the controllers.
+type SourceGroupStatus struct {
+	// ObservedGeneration is the generation that the status speaks of.
+	// +optional
+	// +kubebuilder:default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Ready, Stalled, Applied, RetentionEnforced.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// HostsMatched is the number of hosts that the group is for.
+	// +optional
+	HostsMatched int32 `json:"hostsMatched,omitempty"`
+	// HostsApplied is the number of them that have acked a set with this group in its present generation.
+	// +optional
+	HostsApplied int32 `json:"hostsApplied,omitempty"`
+}
+
+// SourceGroup says what to back up together, on which hosts, kept how long.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rsg,categories=restic
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Hosts",type=integer,JSONPath=`.status.hostsMatched`
+// +kubebuilder:printcolumn:name="Applied",type=integer,JSONPath=`.status.hostsApplied`
+// +kubebuilder:printcolumn:name="Includes",type=string,JSONPath=`.spec.includes`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type SourceGroup struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is what to back up.
+	Spec SourceGroupSpec `json:"spec"`
+	// Status is what has become of it.
+	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
+	Status SourceGroupStatus `json:"status,omitempty"`
+}
+
+// TagOrName is the tag of the group's snapshots.
+func (g *SourceGroup) TagOrName() string {
+	if g.Spec.Tag != "" {
+		return g.Spec.Tag
+	}
+	return g.Name
+}
+
+// SourceGroupList is a list of SourceGroups.
+// +kubebuilder:object:root=true
+type SourceGroupList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []SourceGroup `json:"items"`
+}
