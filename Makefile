@@ -1,0 +1,109 @@
+# Targets with a "##" comment are shown by make help.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN := bin
+COMPONENT_DIR := .cache/bin
+COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 restic-0.18 rest-server
+BINARIES := restic-manager-controller restic-manager-gateway restic-manager-agent
+LDFLAGS := -s -w -X github.com/restic-manager/restic-manager/internal/version.Version=$(VERSION)
+FUZZ_TIME ?= 60s
+TEST_FLAGS ?= -timeout 20m
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: build components ## Show the whole way once, from enrolment to restore, and compare the files (2 minutes).
+	go run ./test/demo
+
+.PHONY: up
+up: build components ## Start a playground that stays: API server, operator, gateway, rest-server.
+	go run ./test/playground up
+
+.PHONY: down
+down: ## End the playground.
+	go run ./test/playground down
+
+##@ Build
+
+.PHONY: build
+build: $(addprefix build-,$(BINARIES)) ## Build the three programs into bin/.
+
+.PHONY: $(addprefix build-,$(BINARIES))
+$(addprefix build-,$(BINARIES)): build-%:
+	@echo "building $(BIN)/$* ($(VERSION))"
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/$* ./cmd/$*
+
+.PHONY: components
+components: ## Build Kubernetes, etcd, restic and rest-server for demo and tests, once (10 minutes the first time).
+	@hack/components/build.sh $(COMPONENT_DIR) $(COMPONENTS)
+
+.PHONY: generate
+generate: ## Write deep copies, CRDs and roles anew from types and markers.
+	@hack/generate.sh .
+
+.PHONY: clean
+clean: ## Remove built programs; built components stay in .cache.
+	rm -rf $(BIN)
+
+##@ Check
+
+.PHONY: verify
+verify: verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-api ## Run every check that is not a behaviour test.
+	@echo "verify: everything is in order"
+
+.PHONY: verify-format
+verify-format:
+	@echo "checking the format of Go files"
+	@files=$$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do if [ -e "$$f" ]; then echo "$$f"; fi; done | xargs -r gofmt -l); \
+	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on:"; echo "$$files"; exit 1; fi
+
+.PHONY: verify-vet
+verify-vet:
+	@echo "running go vet"
+	@go vet ./...
+
+.PHONY: verify-staticcheck
+verify-staticcheck:
+	@echo "running staticcheck"
+	@go tool staticcheck ./...
+
+.PHONY: verify-generated
+verify-generated:
+	@echo "checking that generated files are up to date"
+	@hack/verify-generated.sh
+
+# -count=1: what these tests read through the go command, the test cache does not see.
+.PHONY: verify-imports
+verify-imports:
+	@echo "checking import rules and the agent's binary"
+	@go test -count=1 ./test/imports/...
+
+.PHONY: verify-api
+verify-api: components
+	@echo "checking CRDs and samples against a real API server"
+	@go test -count=1 ./test/api/...
+
+.PHONY: test
+test: components ## Run all tests, on real components.
+	@echo "running all tests"
+	go test $(TEST_FLAGS) ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target of the wire for a minute (FUZZ_TIME=60s).
+	@hack/fuzz.sh $(FUZZ_TIME) api/wire
+
+.PHONY: bench
+bench: ## Run all benchmarks.
+	@packages=$$(grep -rlE --include='*_test.go' '^func Benchmark[A-Z]' . | xargs -r -n1 dirname | sort -u); \
+	if [ -z "$$packages" ]; then echo "no benchmarks"; exit 0; fi; \
+	echo "running benchmarks in" $$packages; \
+	go test -run '^$$' -bench . -benchmem $$packages

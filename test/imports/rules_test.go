@@ -1,0 +1,157 @@
+package imports
+
+import (
+	"slices"
+	"strings"
+)
+
+// rule forbids imports to some packages.
+type rule struct {
+	says    string
+	about   func(path string) bool
+	deep    bool // the whole graph, not only direct imports
+	forbids func(from string, target pkg) bool
+}
+
+// siblings lists what a package may import beside it, below the three composition roots. A key and its values are folders
+// directly below the root; each entry needs a reason.
+var siblings = map[string]map[string][]string{
+	"controllers": {
+		// Reconcilers use what decides, compiles and reports for them.
+		"host":            {"compile", "maintenance", "credentials", "status"},
+		"sourcegroup":     {"compile", "maintenance", "credentials", "status"},
+		"schedule":        {"compile", "maintenance", "credentials", "status"},
+		"repomaintenance": {"compile", "maintenance", "credentials", "status"},
+		"hostjob":         {"compile", "maintenance", "credentials", "status"},
+	},
+	"agentgateway": {},
+	"agent": {
+		"job": {"restic"}, // its state machine runs restic
+	},
+}
+
+// foundations are small packages that every sibling may import; they know nothing of what is built on them.
+var foundations = map[string][]string{
+	"agent": {"atomicfile", "clock"}, // the one durable way to write a file; the time as an interface
+}
+
+func in(folders ...string) func(string) bool {
+	return func(path string) bool { return below(path, folders...) }
+}
+
+func kubernetes(path string) bool {
+	return strings.HasPrefix(path, "k8s.io/") || strings.HasPrefix(path, "sigs.k8s.io/")
+}
+
+var rules = []rule{
+	{
+		says:    "api/wire imports the standard library only",
+		about:   func(path string) bool { return path == "api/wire" },
+		forbids: func(_ string, target pkg) bool { return !target.Standard },
+	},
+	{
+		says:    "api/wire/seal imports api/wire and the standard library only",
+		about:   in("api/wire/seal"),
+		forbids: func(_ string, target pkg) bool { return !target.Standard && target.ImportPath != "api/wire" },
+	},
+	{
+		says:  "api/cronspec imports the cron library and the standard library only",
+		about: in("api/cronspec"),
+		forbids: func(_ string, target pkg) bool {
+			return !target.Standard && target.ImportPath != "github.com/robfig/cron/v3"
+		},
+	},
+	{
+		says:  "api/v1alpha1 imports apimachinery and the standard library only",
+		about: in("api/v1alpha1"),
+		forbids: func(_ string, target pkg) bool {
+			return !target.Standard && !strings.HasPrefix(target.ImportPath, "k8s.io/apimachinery/")
+		},
+	},
+	{
+		says:    "internal/version imports the standard library only",
+		about:   in("internal/version"),
+		forbids: func(_ string, target pkg) bool { return !target.Standard },
+	},
+	{
+		says:    "the agent has no Kubernetes package in its whole graph",
+		about:   in("agent", "cmd/restic-manager-agent"),
+		deep:    true,
+		forbids: func(_ string, target pkg) bool { return kubernetes(target.ImportPath) },
+	},
+	{
+		says:    "controllers never reach agentgateway or agent",
+		about:   in("controllers"),
+		deep:    true,
+		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "agentgateway", "agent") },
+	},
+	{
+		says:    "agentgateway never reaches controllers or agent",
+		about:   in("agentgateway"),
+		deep:    true,
+		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "controllers", "agent") },
+	},
+	{
+		says:    "agent never reaches controllers or agentgateway",
+		about:   in("agent"),
+		deep:    true,
+		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "controllers", "agentgateway") },
+	},
+	{
+		says:    "nothing but cmd and test imports cmd, test or hack",
+		about:   func(path string) bool { return own(path) && !below(path, "cmd", "test", "hack") },
+		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "cmd", "test", "hack") },
+	},
+	{
+		says:    "controllers/compile and controllers/maintenance are pure: no client, no logger",
+		about:   in("controllers/compile", "controllers/maintenance"),
+		forbids: func(_ string, target pkg) bool { return impure(target.ImportPath) },
+	},
+	{
+		says:    "agentgateway/admit is pure: no client, no logger",
+		about:   in("agentgateway/admit"),
+		forbids: func(_ string, target pkg) bool { return impure(target.ImportPath) },
+	},
+	{
+		says:    "agentgateway/session and agentgateway/hub know no Kubernetes",
+		about:   in("agentgateway/session", "agentgateway/hub"),
+		forbids: func(_ string, target pkg) bool { return kubernetesBeyondClock(target.ImportPath) },
+	},
+	{
+		says:    "agent/restic and agent/cron know no wire types",
+		about:   in("agent/restic", "agent/cron"),
+		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "api/wire") },
+	},
+	{
+		says:  "siblings import each other only as the list in rules_test.go allows",
+		about: in("controllers", "agentgateway", "agent"),
+		forbids: func(from string, target pkg) bool {
+			return forbiddenSibling(from, target.ImportPath)
+		},
+	},
+}
+
+func impure(path string) bool {
+	return below(path, "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "github.com/go-logr/logr", "log", "log/slog")
+}
+
+// kubernetesBeyondClock excepts k8s.io/utils, which is helpers without any API.
+func kubernetesBeyondClock(path string) bool {
+	return kubernetes(path) && !below(path, "k8s.io/utils") || below(path, "api/v1alpha1")
+}
+
+// forbiddenSibling is about packages below the same root. The root itself wires its children; a child never imports it.
+func forbiddenSibling(from, to string) bool {
+	root, rest, nested := strings.Cut(from, "/")
+	if !nested || !below(to, root) {
+		return false
+	}
+	_, toRest, toNested := strings.Cut(to, "/")
+	if !toNested {
+		return true
+	}
+	fromChild, _, _ := strings.Cut(rest, "/")
+	toChild, _, _ := strings.Cut(toRest, "/")
+	return fromChild != toChild &&
+		!slices.Contains(foundations[root], toChild) && !slices.Contains(siblings[root][fromChild], toChild)
+}
