@@ -1,0 +1,31 @@
+// Package outbox keeps durable reports on disk, in order, until the gateway has acknowledged them.
+//
+// # Use
+//
+// Open the folder once per process. Add gives a report its id and returns when it is safe on disk; only then may the job that it
+// tells of be forgotten. The sender reads with Next, wakes up on Changed, and passes every acknowledgement to Ack, which is
+// cumulative. Reports that were sent and not acknowledged are read again after a reconnect: delivery is at least once, and the
+// receiver tells repetitions by their id.
+//
+// # Internals
+//
+// One file per report, named by its sequence number, holding the message's frame and its checksum; outbox.json holds the epoch and
+// the number through which everything was acknowledged. The epoch is random and made once per folder, so that a machine which lost
+// its disk does not seem to repeat old numbers. The next number is one more than the greatest that is witnessed by outbox.json or
+// by a file name, so that no number is ever used twice in an epoch. Ack therefore writes outbox.json first and removes files after.
+//
+// A file that cannot be read as what was written is set aside (renamed to *.corrupt, the newest of them are kept), told in the
+// log, and never blocks the others. When outbox.json itself is damaged, the epoch is taken from the reports that remain.
+//
+// # Trade-offs
+//
+// The outbox is bounded by Options.MaxBytes. On the way to that bound, states of the repository are merged (only the newest
+// matters), then log tails of the oldest results are left out (the whole log lies in the machine's log folder). A result itself is
+// never dropped: Add returns ErrFull, or the file system's error when the disk is full, and the caller keeps the report in memory
+// and tries again.
+//
+// # Locks
+//
+// One mutex guards the index and the folder. All methods are safe for concurrent use; they hold the lock over disk writes, because
+// the order of reports is the order of their numbers. Two processes must not share a folder: the agent's lock file sees to that.
+package outbox
