@@ -1,0 +1,244 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/test/env"
+)
+
+// Namespace is where the operator runs.
+const Namespace = "restic-manager-system"
+
+// Options of a stack.
+type Options struct {
+	// Dir holds everything; required.
+	Dir string
+	// BinDir has the built programs; default: bin in the repository.
+	BinDir string
+	// ControlPlane is used when set, and left running; default: one of its own.
+	ControlPlane *env.ControlPlane
+	// Gateways is the number of gateway replicas, default 1.
+	Gateways int
+	// Balanced puts a Balancer before the replicas; implied by more than one.
+	Balanced bool
+	// AppendOnly starts the rest-server with --append-only.
+	AppendOnly bool
+	// ControllerArgs and GatewayArgs are added to the programs' flags.
+	ControllerArgs []string
+	GatewayArgs    []string
+	// Detach lets everything outlive this process.
+	Detach bool
+	// Log gets progress, default: none.
+	Log func(format string, args ...any)
+}
+
+// Stack is a running restic-manager.
+type Stack struct {
+	Options
+	CP         *env.ControlPlane
+	CA         *env.CA
+	Rest       *env.RestServer
+	Controller *env.Process
+	Replicas   []*Gateway
+	Balancer   *Balancer
+	// URL is where agents find the gateway.
+	URL string
+
+	root   string
+	ownsCP bool
+}
+
+// Gateway is one replica.
+type Gateway struct {
+	*env.Process
+	Instance string
+	Address  string
+}
+
+// Start starts everything and waits until it is ready. After an error nothing is left running.
+func Start(ctx context.Context, options Options) (*Stack, error) {
+	s := &Stack{Options: options}
+	if s.Log == nil {
+		s.Log = func(string, ...any) {}
+	}
+	if s.Gateways == 0 {
+		s.Gateways = 1
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Stack) start(ctx context.Context) error {
+	var err error
+	if s.root, err = env.Root(); err != nil {
+		return err
+	}
+	if s.BinDir == "" {
+		s.BinDir = filepath.Join(s.root, "bin")
+	}
+	if s.CA, err = env.EnsureCA(filepath.Join(s.Dir, "pki"), "restic-manager playground"); err != nil {
+		return err
+	}
+	if s.CP = s.ControlPlane; s.CP == nil {
+		s.ownsCP = true
+		s.CP, err = env.Start(ctx, env.Options{
+			Dir: filepath.Join(s.Dir, "control-plane"), CRDs: []string{filepath.Join(s.root, "config/crd/bases")}, Detach: s.Detach, Log: s.Log,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if s.Rest, err = env.StartRestServer(ctx, env.RestServerOptions{
+		Dir: filepath.Join(s.Dir, "rest-server"), CA: s.CA, AppendOnly: s.AppendOnly, Detach: s.Detach, Log: s.Log,
+	}); err != nil {
+		return err
+	}
+	if err := s.deploy(ctx); err != nil {
+		return err
+	}
+	if err := s.startGateways(ctx); err != nil {
+		return err
+	}
+	return s.startController(ctx)
+}
+
+// deploy applies what the programs need in the cluster.
+func (s *Stack) deploy(ctx context.Context) error {
+	s.Log("applying CRDs, RBAC and admission policies")
+	if _, err := s.CP.KubectlInput(ctx, s.CP.AdminKubeconfig, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+Namespace+"}\n", "apply", "-f", "-"); err != nil {
+		return err
+	}
+	for _, dir := range []string{"config/crd", "config/rbac", "config/admission"} {
+		if _, err := s.CP.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(s.root, dir)); err != nil {
+			return fmt.Errorf("apply %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+func (s *Stack) startGateways(ctx context.Context) error {
+	leaf, err := s.CA.Issue("gateway", env.LeafRequest{})
+	if err != nil {
+		return err
+	}
+	// Agents pin the CA, so the chain that is served must hold it.
+	chain := filepath.Join(s.Dir, "pki", "gateway-chain.crt")
+	if err := concatenate(chain, leaf.CertFile, s.CA.CertFile); err != nil {
+		return err
+	}
+	_, kubeconfig, err := s.CP.ServiceAccountConfig(ctx, Namespace, "restic-manager-gateway")
+	if err != nil {
+		return err
+	}
+	for i := range s.Gateways {
+		port, err := env.FreePort()
+		if err != nil {
+			return err
+		}
+		probe, err := env.FreePort()
+		if err != nil {
+			return err
+		}
+		instance := "replica-" + strconv.Itoa(i)
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		args := append([]string{
+			"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace, "--instance-id=" + instance,
+			"--listen-address=" + address, "--tls-cert-file=" + chain, "--tls-private-key-file=" + leaf.KeyFile,
+			"--metrics-bind-address=0", "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
+		}, s.GatewayArgs...)
+		process, err := env.StartProcess(ctx, s.program("restic-manager-gateway", instance, args, probe))
+		if err != nil {
+			return err
+		}
+		s.Replicas = append(s.Replicas, &Gateway{Process: process, Instance: instance, Address: address})
+	}
+	s.URL = "https://" + s.Replicas[0].Address
+	if s.Gateways > 1 || s.Balanced {
+		if s.Balancer, err = NewBalancer(s.Replicas[0].Address); err != nil {
+			return err
+		}
+		s.URL = "https://" + s.Balancer.Address()
+	}
+	return nil
+}
+
+func (s *Stack) startController(ctx context.Context) error {
+	_, kubeconfig, err := s.CP.ServiceAccountConfig(ctx, Namespace, "restic-manager-controller")
+	if err != nil {
+		return err
+	}
+	probe, err := env.FreePort()
+	if err != nil {
+		return err
+	}
+	args := append([]string{
+		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace, "--gateway-url=" + s.URL, "--gateway-ca-file=" + s.CA.CertFile,
+		"--metrics-bind-address=0", "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
+	}, s.ControllerArgs...)
+	s.Controller, err = env.StartProcess(ctx, s.program("restic-manager-controller", "controller", args, probe))
+	return err
+}
+
+func (s *Stack) program(binary, name string, args []string, probePort int) env.Command {
+	return env.Command{
+		Name: name, Path: filepath.Join(s.BinDir, binary), Args: args, Dir: s.Dir,
+		Env:     []string{"PATH=/usr/bin:/bin"},
+		LogFile: s.LogFile(name), PIDFile: filepath.Join(s.Dir, "run", name+".pid"),
+		Ready: httpReady(fmt.Sprintf("http://127.0.0.1:%d/readyz", probePort)), Detach: s.Detach, Log: s.Log,
+	}
+}
+
+// LogFile is where a program of this stack writes.
+func (s *Stack) LogFile(name string) string { return filepath.Join(s.Dir, "logs", name+".log") }
+
+// Client returns a client with the admin's rights that knows the API of restic-manager.
+func (s *Stack) Client() (client.Client, error) { return NewClient(s.CP.RESTConfig()) }
+
+// NewClient returns a client for a configuration that knows the API of restic-manager.
+func NewClient(config *rest.Config) (client.Client, error) {
+	return client.New(config, client.Options{Scheme: Scheme()})
+}
+
+// Stop ends everything that this stack started; a control plane that was given stays.
+func (s *Stack) Stop() error {
+	var errs []error
+	if s.Balancer != nil {
+		errs = append(errs, s.Balancer.Close())
+	}
+	if s.Controller != nil {
+		errs = append(errs, s.Controller.Stop())
+	}
+	for _, g := range s.Replicas {
+		errs = append(errs, g.Stop())
+	}
+	if s.Rest != nil {
+		errs = append(errs, s.Rest.Stop())
+	}
+	if s.ownsCP && s.CP != nil {
+		errs = append(errs, s.CP.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+func concatenate(target string, sources ...string) error {
+	var all []byte
+	for _, source := range sources {
+		raw, err := os.ReadFile(source)
+		if err != nil {
+			return err
+		}
+		all = append(all, raw...)
+	}
+	return os.WriteFile(target, all, 0o644)
+}
