@@ -57,7 +57,7 @@ clean: ## Remove built programs; built components stay in .cache.
 ##@ Check
 
 .PHONY: verify
-verify: verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-api ## Run every check that is not a behaviour test.
+verify: verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-manifests ## Run every check that is not a behaviour test.
 	@echo "verify: everything is in order"
 
 .PHONY: verify-format
@@ -87,10 +87,10 @@ verify-imports:
 	@echo "checking import rules and the agent's binary"
 	@go test -count=1 ./test/imports/...
 
-.PHONY: verify-api
-verify-api: components
+.PHONY: verify-manifests
+verify-manifests: components
 	@echo "checking CRDs and samples against a real API server"
-	@go test -count=1 ./test/api/...
+	@go test -count=1 ./test/manifests/...
 
 .PHONY: test
 test: components ## Run all tests, on real components.
