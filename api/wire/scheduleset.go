@@ -99,6 +99,8 @@ func (s *ScheduleSet) Validate() error {
 	c.name("identityHash", s.IdentityHash)
 	c.that(s.Serial > 0, "serial is missing")
 	c.name("revision", s.Revision)
+	// A tombstone too: without them no later set could be trusted.
+	c.that(len(s.SigningKeys) > 0, "signingKeys are missing")
 	c.count("signingKeys", len(s.SigningKeys), MaxSignatures)
 	for _, k := range s.SigningKeys {
 		c.nested("signingKeys", k.Validate())
@@ -107,7 +109,6 @@ func (s *ScheduleSet) Validate() error {
 	if s.Tombstone {
 		return c.err
 	}
-	c.that(len(s.SigningKeys) > 0, "signingKeys are missing")
 	c.name("resticHost", s.ResticHost)
 	c.that(s.Repository.URL != "", "repository.url is missing")
 	c.text("repository.url", s.Repository.URL, MaxString)
