@@ -1,0 +1,86 @@
+package api
+
+// Objects that are accepted as they stand.
+const (
+	host = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: Host
+metadata: {name: web-1}
+spec:
+  repository:
+    url: rest:https://backup.example.com/web-1
+    credentialsSecretRef: {name: web-1-repo}
+`
+	sourceGroup = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: SourceGroup
+metadata: {name: etc}
+spec:
+  hostRef: {name: web-1}
+  includes: [/etc]
+`
+	schedule = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: Schedule
+metadata: {name: nightly}
+spec:
+  cron: "30 2 * * *"
+  sourceGroups: [etc]
+`
+	repoMaintenance = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: RepoMaintenance
+metadata: {name: web-1}
+spec:
+  hostRef: {name: web-1}
+  prune: {cron: "0 6 * * 0"}
+`
+	backupJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: backup-}
+spec:
+  hostRef: {name: web-1}
+  kind: Backup
+  backup: {sourceGroup: etc}
+`
+	restoreJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: restore-}
+spec:
+  hostRef: {name: web-1}
+  kind: Restore
+  restore: {sourceGroup: etc}
+`
+	initJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: init-}
+spec:
+  hostRef: {name: web-1}
+  kind: Init
+`
+	scheduleSet = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: ScheduleSet
+metadata: {name: web-1}
+spec:
+  host:
+    name: web-1
+    uid: 5d9a
+    identity:
+      signingKey: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+      sealingKey: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+  revision: r1
+  serial: 1
+  bundle: "{}"
+  signatures: []
+`
+	identityA = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	identityB = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA="
+)
+
+func identity(key string) fields {
+	return fields{"spec.identity": map[string]any{"signingKey": key, "sealingKey": key}}
+}
