@@ -24,6 +24,8 @@ type Machine struct {
 	Flags []string
 	// Restic is the binary that the machine has, default: the newest that is tested.
 	Restic string
+	// Unprivileged takes from a root agent the capabilities that let it read what modes forbid, so that an unreadable file is one.
+	Unprivileged bool
 }
 
 // Agent is one machine: a folder with its configuration and state, and the agent's process.
@@ -69,8 +71,14 @@ func (s *Stack) NewMachine(m Machine) (*Agent, error) {
 		a.Restic = path
 	}
 	name := "agent-" + m.Namespace + "-" + m.Host
+	program := filepath.Join(s.BinDir, "restic-manager-agent")
+	args := []string{"run", "--config=" + a.Config}
+	if m.Unprivileged && os.Geteuid() == 0 {
+		args = append([]string{"--bounding-set=-dac_override,-dac_read_search", program}, args...)
+		program = "/usr/bin/setpriv"
+	}
 	a.Process = env.NewProcess(env.Command{
-		Name: name, Path: filepath.Join(s.BinDir, "restic-manager-agent"), Args: []string{"run", "--config=" + a.Config}, Dir: dir,
+		Name: name, Path: program, Args: args, Dir: dir,
 		Env: []string{"PATH=/usr/bin:/bin"}, LogFile: s.LogFile(name), PIDFile: filepath.Join(s.Dir, "run", name+".pid"),
 		Grace: 75 * time.Second, Detach: s.Detach, Log: s.Log,
 	})

@@ -1,0 +1,164 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/stack"
+)
+
+// overlay turns the shipped samples into objects for this run: what a team keeps in Git for its own environment.
+var overlay = template.Must(template.New("").Parse(`apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+- {{.Samples}}
+- locked.yaml
+patches:
+- target: {kind: Host, name: web-1}
+  patch: |
+    - {op: replace, path: /spec/repository/url, value: "{{.URL}}"}
+    - {op: add, path: /spec/repository/caBundle, value: {{printf "%q" .CA}}}
+- target: {kind: Secret, name: web-1-repo}
+  patch: |
+    - {op: replace, path: /stringData/RESTIC_PASSWORD, value: "{{.Password}}"}
+    - {op: replace, path: /stringData/RESTIC_REST_PASSWORD, value: "{{.RestPassword}}"}
+- target: {kind: SourceGroup, name: etc-and-home}
+  patch: |
+    - {op: replace, path: /spec/includes, value: ["{{.Source}}"]}
+    - {op: remove, path: /spec/excludes}
+- target: {kind: Schedule, name: nightly}
+  patch: |
+    - {op: replace, path: /spec/cron, value: "* * * * *"}
+    - {op: remove, path: /spec/jitter}
+`))
+
+const lockedGroup = `apiVersion: backup.restic-manager.io/v1alpha1
+kind: SourceGroup
+metadata: {name: %s, namespace: shop}
+spec:
+  hostRef: {name: web-1}
+  includes: [%q]
+`
+
+// NewPassword returns a random password.
+func NewPassword() (string, error) {
+	raw := make([]byte, 24)
+	if _, err := rand.Read(raw); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(raw), nil
+}
+
+func (r *Run) apply(ctx context.Context) (string, error) {
+	password, err := NewPassword()
+	if err != nil {
+		return "", err
+	}
+	restPassword, err := NewPassword()
+	if err != nil {
+		return "", err
+	}
+	r.Passwords = map[string]string{"repository password": password, "rest-server password": restPassword}
+	if err := r.Stack.Rest.SetUser(Host, restPassword); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(r.Stack.Dir, "objects")
+	if err := r.writeOverlay(dir, password, restPassword); err != nil {
+		return "", err
+	}
+	out, err := r.Stack.CP.Kubectl(ctx, "apply", "-k", dir)
+	if err != nil {
+		return "", err
+	}
+	r.Print("%s", indent(out))
+	return "kustomize overlay over config/samples applied", nil
+}
+
+func (r *Run) writeOverlay(dir, password, restPassword string) error {
+	root, err := env.Root()
+	if err != nil {
+		return err
+	}
+	// kustomize takes bases by relative path only, and resolves symlinks first.
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	resolved, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	samples, err := filepath.Rel(resolved, filepath.Join(root, "config", "samples"))
+	if err != nil {
+		return err
+	}
+	ca, err := os.ReadFile(r.Stack.CA.CertFile)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	err = overlay.Execute(&text, map[string]string{
+		"Samples": samples, "URL": r.Stack.Rest.RepositoryURL(Host), "CA": string(ca),
+		"Password": password, "RestPassword": restPassword, "Source": r.Source,
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(dir, "locked.yaml"), fmt.Sprintf(lockedGroup, Locked, r.lockedSource())); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, "kustomization.yaml"), text.String())
+}
+
+func (r *Run) enroll(ctx context.Context) (string, error) {
+	agent, err := r.Stack.Enroll(ctx, stack.Machine{
+		Namespace: Namespace, Host: Host, Flags: []string{"--allow-restore=" + r.Restored}, Unprivileged: true,
+	})
+	if err != nil {
+		return "", err
+	}
+	r.Agent = agent
+	r.Print("%s", indent(agent.EnrollOutput))
+	return "keys pinned in Host.spec.identity", nil
+}
+
+func (r *Run) connect(ctx context.Context) (string, error) {
+	if err := r.Agent.Start(ctx); err != nil {
+		return "", err
+	}
+	for _, condition := range []string{v1alpha1.ConditionConnected, v1alpha1.ConditionScheduleSetApplied, v1alpha1.ConditionRepositoryReady} {
+		if err := r.hostCondition(ctx, condition, 30*time.Second); err != nil {
+			return "", err
+		}
+	}
+	return "Connected, ScheduleSetApplied and RepositoryReady are True", nil
+}
+
+func (r *Run) hostCondition(ctx context.Context, condition string, timeout time.Duration) error {
+	return env.Poll(ctx, timeout, "Host condition "+condition, func(ctx context.Context) error {
+		var host v1alpha1.Host
+		if err := r.client.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: Host}, &host); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionTrue(host.Status.Conditions, condition) {
+			return fmt.Errorf("conditions are %v", describe(host.Status.Conditions))
+		}
+		return nil
+	})
+}
+
+func indent(s string) string {
+	return "   " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n   ")
+}
