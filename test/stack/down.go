@@ -17,7 +17,7 @@ func Exists(dir string) bool {
 // Down ends a stack that another process started in dir with Detach: agents first, the control plane last.
 func Down(dir string) error {
 	var errs []error
-	for _, pattern := range []string{"run/agent-*.pid", "run/*.pid", "rest-server/*.pid"} {
+	for _, pattern := range []string{"run/agent-*.pid", "run/*.pid", "rest-server/run/*.pid"} {
 		files, err := filepath.Glob(filepath.Join(dir, pattern))
 		errs = append(errs, err)
 		for _, file := range files {
