@@ -1,5 +1,6 @@
 // Package transport is how the agent reaches its gateway over HTTPS: the trust decision, the proxy of the environment, and what went
-// wrong in words. Sessions and enrolment share it; like agent/clock it is a leaf that knows neither messages nor jobs.
+// wrong in words. Sessions and enrolment share it; like agent/clock it is a leaf, and knows
+// nothing of what is said over it but the form of a refusal.
 //
 // # Trust
 //

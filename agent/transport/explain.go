@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/restic-manager/restic-manager/api/wire"
 )
 
 // Problem classifies why a gateway cannot be reached.
@@ -101,4 +104,19 @@ func root(err error) string {
 		}
 		err = inner
 	}
+}
+
+// ErrorOf reads the gateway's own error from the body of an HTTP answer: a wire.Error, alone or in an envelope. Nil when the body is
+// something else, as a proxy's page.
+func ErrorOf(body []byte) *wire.Error {
+	var e wire.Error
+	if json.Unmarshal(body, &e) == nil && e.Code != "" && e.Validate() == nil {
+		return &e
+	}
+	if envelope, err := wire.Decode(body); err == nil && envelope.Type == wire.TypeError {
+		if m, err := envelope.Open(); err == nil {
+			return m.(*wire.Error)
+		}
+	}
+	return nil
 }

@@ -1,0 +1,500 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// accepting runs then on each connection after a proper greeting.
+func accepting(b **bench, then func(*peer)) func(*peer) {
+	return func(p *peer) {
+		if p.challenge((*b).key, "127.0.0.1") {
+			p.welcome()
+			then(p)
+		}
+	}
+}
+
+func TestASessionCarriesMessagesBothWays(t *testing.T) {
+	got := make(chan wire.Message, 10)
+	hello := make(chan wire.HelloBody, 1)
+	var b *bench
+	b = newBench(t, accepting(&b, func(p *peer) {
+		hello <- p.body
+		p.raw([]byte(`{"type":"news.flash","payload":{"x":1}}`))
+		p.raw([]byte(`{"type":"fire.verdict","payload":{"jobID":""}}`))
+		p.send(&wire.Verdict{JobID: "fire-1", Admit: true})
+		p.send(&wire.ReportAck{Report: wire.ReportID{Epoch: "e", Seq: 3}})
+		for {
+			m, err := p.read()
+			if err != nil {
+				return
+			}
+			got <- m
+		}
+	}))
+	if err := b.client.Send(&wire.Heartbeat{}); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("send without a session gives %v, want ErrNotConnected", err)
+	}
+	b.run()
+	await(t, b.handler.connected, "the session")
+	body := await(t, hello, "the hello")
+	if body.Session != 1 || body.Process == "" || body.Protocol != wire.Protocol || !body.Clock.Equal(start) || body.Host.Name != "web-1" {
+		t.Errorf("hello is %+v", body)
+	}
+	if m, ok := await(t, b.handler.messages, "the verdict").(*wire.Verdict); !ok || m.JobID != "fire-1" {
+		t.Errorf("first message is %+v", m)
+	}
+	if m, ok := await(t, b.handler.messages, "the ack").(*wire.ReportAck); !ok || m.Report.Seq != 3 {
+		t.Errorf("second message is %+v", m)
+	}
+	if err := b.client.Send(&wire.SetAck{Revision: "r1", Applied: true}); err != nil {
+		t.Fatal(err)
+	}
+	if m, ok := await(t, got, "the set's ack").(*wire.SetAck); !ok || m.Revision != "r1" {
+		t.Errorf("gateway got %+v", m)
+	}
+	b.clock.BlockUntil(2) // heartbeat and watchdog
+	b.clock.Advance(30 * time.Second)
+	if m := await(t, got, "a heartbeat"); m.MessageType() != wire.TypeHeartbeat {
+		t.Errorf("gateway got %s, want a heartbeat", m.MessageType())
+	}
+	if n := b.logs.lines("ignoring an invalid message"); n != 1 {
+		t.Errorf("the invalid message is logged %d times, want once:\n%s", n, b.logs)
+	}
+	if err := b.client.Send(&wire.SetAck{}); err == nil || errors.Is(err, ErrNotConnected) {
+		t.Errorf("an invalid message was sent: %v", err)
+	}
+	b.cancel()
+	await(t, b.handler.disconnected, "the end")
+	if err := b.client.Send(&wire.Heartbeat{}); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("send after the end gives %v", err)
+	}
+}
+
+func TestAFullQueueIsToldAndNeverBlocks(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	var b *bench
+	b = newBench(t, accepting(&b, func(*peer) { <-release }))
+	b.run()
+	await(t, b.handler.connected, "the session")
+	big := &wire.SetAck{Revision: "r", Reason: wire.RefusalInvalid, Message: strings.Repeat("x", wire.MaxString)}
+	for range 100_000 {
+		err := b.client.Send(big)
+		if errors.Is(err, ErrQueueFull) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Error("100,000 messages to a gateway that reads nothing were all taken")
+}
+
+func TestTheAgentNeverLoopsHotWhateverTheGatewayDoes(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		rounds int
+		serve  func(b **bench) func(*peer)
+	}{
+		{"it accepts and closes at once", 1000, func(b **bench) func(*peer) { return accepting(b, func(*peer) {}) }},
+		{"it closes before the challenge", 25, func(**bench) func(*peer) { return func(*peer) {} }},
+		{"it drains at once, for ever", 25, func(b **bench) func(*peer) {
+			return accepting(b, func(p *peer) { p.send(&wire.Drain{}); p.drainReads() })
+		}},
+		{"it names ever newer session counters", 25, func(b **bench) func(*peer) {
+			return func(p *peer) {
+				if p.challenge((*b).key, "127.0.0.1") {
+					p.send(&wire.Error{Code: wire.CodeStaleSession, Message: "stale", Session: p.body.Session + 5})
+				}
+			}
+		}},
+		{"it says busy without a time", 25, func(**bench) func(*peer) {
+			return func(p *peer) { p.send(&wire.Error{Code: wire.CodeBusy, Message: "busy"}) }
+		}},
+		{"it sends garbage", 25, func(**bench) func(*peer) { return func(p *peer) { p.raw([]byte("{")) } }},
+		{"it sends a giant frame", 12, func(b **bench) func(*peer) {
+			return accepting(b, func(p *peer) { p.raw(make([]byte, wire.MaxFrame+1)); p.drainReads() })
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b *bench
+			b = newBench(t, tt.serve(&b))
+			b.run()
+			var total time.Duration
+			for i := range tt.rounds {
+				wait := b.passIdle()
+				// With the random source at its middle each wait is half of its ceiling.
+				if least := min(time.Second<<min(i, 10), time.Minute) / 2; wait < least {
+					t.Fatalf("wait %d is %v, want at least %v", i, wait, least)
+				}
+				total += wait
+			}
+			if least := time.Duration(tt.rounds-7) * 30 * time.Second; total < least {
+				t.Errorf("%d attempts in %v, want them spread over %v", tt.rounds, total, least)
+			}
+			if n := strings.Count(b.logs.String(), "\n"); n > 4 {
+				t.Errorf("%d lines were logged for one problem:\n%s", n, b.logs)
+			}
+		})
+	}
+}
+
+func TestRefusalsAreHonoured(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		refusal wire.Error
+		least   time.Duration
+		most    time.Duration
+		says    string
+	}{
+		{"protocol too old", wire.Error{Code: wire.CodeProtocolTooOld, Message: "2 needed", HelpURL: "https://help.example.com/upgrade"},
+			10 * time.Minute, 16 * time.Minute, "https://help.example.com/upgrade"},
+		{"keys not accepted", wire.Error{Code: wire.CodeBadSignature, Message: "no"}, 10 * time.Minute, 16 * time.Minute, "enrol this machine again"},
+		{"a cloned machine", wire.Error{Code: wire.CodeDuplicateIdentity, Message: "twin"}, 10 * time.Minute, 16 * time.Minute, "same identity"},
+		{"the host was removed", wire.Error{Code: wire.CodeHostRemoved, Message: "gone"}, 5 * time.Minute, 8 * time.Minute, "was deleted"},
+		{"superseded", wire.Error{Code: wire.CodeSuperseded, Message: "newer"}, time.Minute, 2 * time.Minute, "took over"},
+		{"busy for a while", wire.Error{Code: wire.CodeBusy, Message: "busy", RetryAfterSeconds: 20}, 20 * time.Second, 30 * time.Second, "busy"},
+		{"sent away for a day", wire.Error{Code: wire.CodeBusy, Message: "busy", RetryAfterSeconds: 86400}, time.Hour, 62 * time.Minute, "busy"},
+		{"not published yet", wire.Error{Code: wire.CodeUnknownHost, Message: "no set"}, 0, time.Second, "not published"},
+		{"a code of a newer gateway", wire.Error{Code: "on_holiday", Message: "back soon"}, 0, time.Second, "back soon"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b *bench
+			b = newBench(t, func(p *peer) {
+				if p.challenge(b.key, "127.0.0.1") {
+					p.send(&tt.refusal)
+					p.drainReads()
+				}
+			})
+			b.run()
+			first := b.passIdle()
+			if first < tt.least || first > tt.most {
+				t.Errorf("the wait is %v, want %v to %v", first, tt.least, tt.most)
+			}
+			b.passIdle()
+			b.passIdle()
+			if n := b.logs.lines(tt.says); n != 1 {
+				t.Errorf("%q is logged %d times, want once:\n%s", tt.says, n, b.logs)
+			}
+		})
+	}
+}
+
+func TestHTTPRefusalsAreHonoured(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer http.HandlerFunc
+		least  time.Duration
+		says   string
+	}{
+		{"a proxy's page", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, 0, "answers HTTP 502"},
+		{"retry-after of something in between", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, 2 * time.Minute, "answers HTTP 503"},
+		{"the gateway's own error", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = w.Write([]byte(`{"code":"busy","message":"storm","retryAfterSeconds":30}`))
+		}, 30 * time.Second, "the gateway is busy"},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.invalid", http.StatusFound)
+		}, 0, "answers HTTP 302"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBenchHTTP(t, tt.answer)
+			b.run()
+			if wait := b.passIdle(); wait < tt.least {
+				t.Errorf("the wait is %v, want at least %v", wait, tt.least)
+			}
+			b.passIdle()
+			if n := b.logs.lines(tt.says); n != 1 {
+				t.Errorf("%q is logged %d times, want once:\n%s", tt.says, n, b.logs)
+			}
+		})
+	}
+}
+
+func TestAStaleCounterContinuesFromTheRecord(t *testing.T) {
+	sessions := make(chan int64, 10)
+	var b *bench
+	b = newBench(t, func(p *peer) {
+		if !p.challenge(b.key, "127.0.0.1") {
+			return
+		}
+		sessions <- p.body.Session
+		if p.body.Session <= 700 {
+			p.send(&wire.Error{Code: wire.CodeStaleSession, Message: "stale", Session: 700})
+			p.drainReads()
+			return
+		}
+		p.welcome()
+		p.drainReads()
+	})
+	b.run()
+	if n := await(t, sessions, "the first hello"); n != 1 {
+		t.Errorf("first session is %d, want 1", n)
+	}
+	b.passIdle()
+	if n := await(t, sessions, "the second hello"); n != 701 {
+		t.Errorf("second session is %d, want 701", n)
+	}
+	await(t, b.handler.connected, "the session")
+	again, err := OpenCounter(b.counter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := again.Next(); err != nil || n != 702 {
+		t.Errorf("after a restart the counter gives %d, %v; want 702", n, err)
+	}
+}
+
+func TestACounterBeyondBeliefIsNotBelieved(t *testing.T) {
+	c, err := OpenCounter(t.TempDir() + "/session.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Raise(1<<63 - 1)
+	c.Raise(-5)
+	if n, err := c.Next(); err != nil || n != 1 {
+		t.Errorf("next is %d, %v; want 1", n, err)
+	}
+}
+
+func TestADamagedCounterStartsAnewAndSaysSo(t *testing.T) {
+	path := t.TempDir() + "/session.json"
+	if err := os.WriteFile(path, []byte("\x00\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := OpenCounter(path)
+	if err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("error is %v", err)
+	}
+	if n, err := c.Next(); err != nil || n != 1 {
+		t.Errorf("next is %d, %v; want 1", n, err)
+	}
+}
+
+func TestTheCounterIsOnDiskBeforeTheDial(t *testing.T) {
+	var b *bench
+	stored := make(chan string, 1)
+	b = newBenchHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
+		raw, _ := os.ReadFile(b.counter)
+		stored <- string(raw)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	b.run()
+	if got := await(t, stored, "the dial"); got != `{"session":1}` {
+		t.Errorf("on disk during the first dial: %q", got)
+	}
+}
+
+func TestWithoutADiskThereIsNoDial(t *testing.T) {
+	dialled := make(chan struct{}, 1)
+	b := newBenchHTTP(t, func(http.ResponseWriter, *http.Request) { dialled <- struct{}{} })
+	if err := os.Mkdir(b.counter, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.run()
+	b.passIdle()
+	b.passIdle()
+	if len(dialled) != 0 {
+		t.Error("the gateway was dialled with a counter that is not durable")
+	}
+	if n := b.logs.lines("session counter"); n != 1 {
+		t.Errorf("logged %d times, want once:\n%s", n, b.logs)
+	}
+}
+
+func TestAnotherServersChallengeIsNotSigned(t *testing.T) {
+	signed := make(chan bool, 10)
+	b := newBench(t, func(p *peer) {
+		p.send(&wire.Challenge{Nonce: make([]byte, wire.NonceSize), ServerName: "victim.example.com", MinProtocol: 1, Protocol: 1})
+		_, err := p.read()
+		signed <- err == nil
+	})
+	b.run()
+	if await(t, signed, "the answer") {
+		t.Error("the agent signed a challenge in the name of another server")
+	}
+	b.passIdle()
+	if b.logs.lines("victim.example.com") != 1 {
+		t.Errorf("the log does not say what happened:\n%s", b.logs)
+	}
+}
+
+func TestAGatewayOfANewerProtocolIsToldInWords(t *testing.T) {
+	b := newBench(t, func(p *peer) {
+		p.send(&wire.Challenge{Nonce: make([]byte, wire.NonceSize), ServerName: "127.0.0.1", MinProtocol: 7, Protocol: 9})
+		p.drainReads()
+	})
+	b.run()
+	if wait := b.passIdle(); wait < 10*time.Minute {
+		t.Errorf("the wait is %v, want at least 10m", wait)
+	}
+	if b.logs.lines("upgrade restic-manager-agent") != 1 {
+		t.Errorf("log:\n%s", b.logs)
+	}
+}
+
+func TestADeadConnectionIsNoticed(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	var b *bench
+	b = newBench(t, accepting(&b, func(*peer) { <-release })) // reads nothing, so it sends no pong
+	b.run()
+	await(t, b.handler.connected, "the session")
+	for range 3 {
+		b.clock.BlockUntil(2)
+		b.clock.Advance(30 * time.Second)
+	}
+	await(t, b.handler.disconnected, "the end of a silent session")
+	b.passIdle()
+	if b.logs.lines("no answer from the gateway for 1m30s") != 1 {
+		t.Errorf("log:\n%s", b.logs)
+	}
+}
+
+func TestALivelyConnectionStays(t *testing.T) {
+	pinged := make(chan struct{}, 100)
+	var b *bench
+	b = newBenchHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+			OnPingReceived: func(_ context.Context, _ []byte) bool { pinged <- struct{}{}; return true },
+		})
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		p := &peer{t: t, conn: conn}
+		if p.challenge(b.key, "127.0.0.1") {
+			p.welcome()
+			p.drainReads()
+		}
+	})
+	b.run()
+	await(t, b.handler.connected, "the session")
+	for range 20 {
+		b.clock.BlockUntil(2)
+		heard := b.heard()
+		b.clock.Advance(30 * time.Second)
+		await(t, pinged, "a ping")
+		b.until(func() bool { return b.heard().After(heard) }, "the pong")
+	}
+	if len(b.handler.disconnected) != 0 || !b.client.Connected() {
+		t.Error("a lively session was ended")
+	}
+}
+
+func TestADrainedSessionMovesWithinTheSpread(t *testing.T) {
+	var b *bench
+	b = newBench(t, accepting(&b, func(p *peer) {
+		p.send(&wire.Drain{SpreadSeconds: 20})
+		p.drainReads()
+	}))
+	b.run()
+	await(t, b.handler.connected, "the session")
+	b.clock.BlockUntil(3) // heartbeat, watchdog, drain
+	if d, _ := b.clock.NextTimer(); d != 10*time.Second {
+		t.Errorf("the session stays for %v, want the drawn half of 20s", d)
+	}
+	b.clock.Advance(9 * time.Second)
+	if !b.client.Connected() {
+		t.Error("the session ended before its time")
+	}
+	b.clock.Advance(time.Second)
+	await(t, b.handler.disconnected, "the end")
+	b.passIdle()
+	await(t, b.handler.connected, "the next session")
+	if b.logs.lines("reconnect elsewhere") != 1 {
+		t.Errorf("log:\n%s", b.logs)
+	}
+}
+
+func TestAStableSessionResetsTheBackoff(t *testing.T) {
+	end := make(chan struct{})
+	var accept atomic.Bool
+	var b *bench
+	b = newBench(t, func(p *peer) {
+		if accept.Load() && p.challenge(b.key, "127.0.0.1") {
+			p.welcome()
+			go func() { <-end; p.conn.CloseNow() }()
+			p.drainReads()
+		}
+	})
+	b.run()
+	for i := range 8 {
+		b.clock.BlockUntil(1)
+		accept.Store(i == 7)
+		b.passIdle()
+	}
+	await(t, b.handler.connected, "the session")
+	for range 2 {
+		b.clock.BlockUntil(2)
+		heard := b.heard()
+		b.clock.Advance(30 * time.Second)
+		b.until(func() bool { return b.heard().After(heard) }, "the pong")
+	}
+	close(end)
+	await(t, b.handler.disconnected, "the end")
+	if wait := b.passIdle(); wait > time.Second {
+		t.Errorf("the wait after a stable session is %v, want at most 1s", wait)
+	}
+}
+
+func TestTheBackoffIsExponentialWithFullJitter(t *testing.T) {
+	for _, tt := range []struct {
+		random float64
+		want   []time.Duration
+	}{
+		{0, []time.Duration{minWait, minWait, minWait, minWait, minWait, minWait, minWait, minWait}},
+		{1, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, time.Minute, time.Minute}},
+	} {
+		b := backoff{random: func() float64 { return tt.random }}
+		for i, want := range tt.want {
+			if got := b.next(0); got != want {
+				t.Errorf("random %v: wait %d is %v, want %v", tt.random, i, got, want)
+			}
+		}
+	}
+}
+
+func TestPinsAreReadAtEachDial(t *testing.T) {
+	var b *bench
+	b = newBench(t, accepting(&b, (*peer).drainReads))
+	good := b.pins
+	sum := sha256.Sum256([]byte("another key"))
+	b.pins = []string{"sha256:" + base64.StdEncoding.EncodeToString(sum[:])}
+	b.run()
+	b.until(b.client.idle.Load, "the first failure")
+	if b.logs.lines("none of the keys that this machine was told to expect") != 1 {
+		t.Errorf("log:\n%s", b.logs)
+	}
+	b.pins = good
+	b.passIdle()
+	await(t, b.handler.connected, "the session")
+}
+
+func TestWrongOptionsAreRefused(t *testing.T) {
+	for _, url := range []string{"", "http://gateway", "gateway:443", "https://"} {
+		if _, err := New(Options{URL: url}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", url)) {
+			t.Errorf("URL %q: error is %v", url, err)
+		}
+	}
+	if _, err := New(Options{URL: "https://gateway"}); err == nil {
+		t.Error("a client without a key was made")
+	}
+}

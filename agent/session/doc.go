@@ -1,0 +1,26 @@
+// Package session keeps one WebSocket open to the gateway: dial, challenge and hello, heartbeats, backoff. It moves typed messages
+// and never knows restic, sets or jobs.
+//
+// # Use
+//
+// New a Client and Run it; it calls the Handler and reconnects until its context ends. Send queues a message on the open session, or
+// says ErrNotConnected; what must not be lost is kept by the caller (package outbox) and sent again after Connected.
+//
+// # Never a hot loop
+//
+// Between two dials there is always a wait, whatever the gateway says or does: exponential with full jitter from 1 s to 60 s, not below
+// minWait, and longer where the gateway asks for it or where trying soon is pointless (keys refused, protocol too old). Only a session
+// that lasted stableAfter starts the backoff anew. Each failure is logged once; the same failure again is logged at debug level.
+//
+// # Who is at the other end
+//
+// TLS proves the gateway (package transport). The hello binds the machine's signature to the gateway's nonce and to the name that was
+// dialled, so that a gateway cannot pass it on to another one. The session counter is on disk before each dial, and grows: the
+// gateway keeps the connection with the greatest.
+//
+// # Goroutines and locks
+//
+// Run is the reader and calls the Handler, one call at a time; a Handler that blocks stops the reading, and after silenceLimit the
+// session. Each session has a writer, which owns all writes, and a watchdog. Client.mu guards the queue of the open session; it is
+// never held while anything is called or waited for.
+package session

@@ -1,0 +1,71 @@
+package session
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// How long to stay away when trying sooner is pointless or harmful.
+const (
+	// rarely: somebody must do something first.
+	rarely = 10 * time.Minute
+	// afterRemoval is shorter: a Host that is managed in Git may come back at once.
+	afterRemoval = 5 * time.Minute
+	// afterSuperseded lets the other connection live, so that two processes do not push each other out for ever.
+	afterSuperseded = time.Minute
+)
+
+// ending is how an attempt or a session ended, and what follows from it.
+type ending struct {
+	// sentence for the log: equal for equal reasons.
+	sentence string
+	level    slog.Level
+	// atLeast is the least wait before the next attempt, 0 for the backoff's own.
+	atLeast time.Duration
+	// accepted: there was a welcome.
+	accepted bool
+}
+
+func lost(sentence string) ending { return ending{sentence: sentence, level: slog.LevelWarn} }
+
+// refused turns the gateway's error into what the agent does about it.
+func refused(e *wire.Error) ending {
+	end := ending{level: slog.LevelWarn, atLeast: time.Duration(e.RetryAfterSeconds) * time.Second}
+	needsPerson := func(sentence string, atLeast time.Duration) {
+		end.sentence, end.level = sentence, slog.LevelError
+		end.atLeast = max(end.atLeast, atLeast)
+	}
+	switch e.Code {
+	case wire.CodeProtocolTooOld:
+		help := ""
+		if e.HelpURL != "" {
+			help = ", see " + e.HelpURL
+		}
+		needsPerson("this agent is too old for the gateway: upgrade restic-manager-agent"+help+" (the gateway says: "+e.Message+")", rarely)
+	case wire.CodeBadSignature:
+		needsPerson("the gateway does not accept this machine's keys: they are not those pinned in the Host; "+
+			"enrol this machine again with a new token (the gateway says: "+e.Message+")", rarely)
+	case wire.CodeHostRemoved:
+		needsPerson("the Host of this machine was deleted, or its identity changed; scheduled backups go on from the set in force until a person "+
+			"decides: enrol again with a new token, or remove the agent", afterRemoval)
+	case wire.CodeDuplicateIdentity:
+		needsPerson("another machine uses the same identity, a cloned VM perhaps, and this one is refused: enrol one of the two with a new token "+
+			"(the gateway says: "+e.Message+")", rarely)
+	case wire.CodeSuperseded:
+		end.sentence = "another connection with this machine's identity took over; when no second agent was started on purpose, this machine was cloned"
+		end.atLeast = max(end.atLeast, afterSuperseded)
+	case wire.CodeStaleSession:
+		end.sentence = "the gateway has a newer session counter on record (restored from a backup or a snapshot?); continuing from there"
+		end.level = slog.LevelInfo
+	case wire.CodeUnknownHost:
+		end.sentence = "the gateway does not know this machine's Host yet, or its set is not published: " + e.Message
+	case wire.CodeBusy:
+		end.sentence = "the gateway is busy"
+		end.level = slog.LevelInfo
+	default:
+		end.sentence = "the gateway ended the session: " + e.Error()
+	}
+	return end
+}
