@@ -1,0 +1,109 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// tooOldRetry is how long an agent that must be upgraded is to stay away, in seconds.
+const tooOldRetry = 3600
+
+// maxSkew bounds what a machine's clock can make us write.
+const maxSkew = 10 * 365 * 24 * time.Hour
+
+// greet authenticates a connection and sends its welcome.
+func (s *Server) greet(link *Session, name string) error {
+	nonce := make([]byte, wire.NonceSize)
+	if _, err := rand.Read(nonce); err != nil {
+		return err
+	}
+	challenge := &wire.Challenge{Nonce: nonce, ServerName: name, MinProtocol: s.o.MinProtocol,
+		Protocol: max(wire.Protocol, s.o.MinProtocol)}
+	if err := link.Write(challenge); err != nil {
+		return err
+	}
+	hello, err := link.readHello(s.o.HelloTimeout)
+	if err != nil {
+		return err
+	}
+	body, err := s.verify(hello, challenge)
+	if body != nil {
+		link.host = body.Host
+	}
+	if err != nil {
+		return err
+	}
+	now := s.o.Clock.Now()
+	link.began = now
+	link.counter, link.process, link.applied = body.Session, body.Process, body.AppliedRevision
+	if !body.Clock.IsZero() {
+		link.skew = min(max(body.Clock.Sub(now), -maxSkew), maxSkew)
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.AdmitTimeout)
+	defer cancel()
+	if err := s.handler.Admit(ctx, link, body); err != nil {
+		var e *wire.Error
+		if !errors.As(err, &e) {
+			s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
+		}
+		return asWireError(err)
+	}
+	return link.Write(&wire.Welcome{HeartbeatSeconds: int(s.o.Heartbeat / time.Second), Gateway: s.o.Gateway, Time: s.o.Clock.Now().UTC()})
+}
+
+// readHello waits for the hello; the deadline is for all that comes before it.
+func (s *Session) readHello(timeout time.Duration) (*wire.Hello, error) {
+	deadline := time.Now().Add(timeout)
+	for {
+		message, err := s.read(time.Until(deadline))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, &wire.Error{Code: wire.CodeBadMessage, Message: fmt.Sprintf("no hello within %s", timeout)}
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch m := message.(type) {
+		case nil: // of a newer protocol
+		case *wire.Hello:
+			return m, nil
+		default:
+			return nil, badMessage(fmt.Sprintf("%s where a hello belongs", m.MessageType()))
+		}
+	}
+}
+
+// verify checks everything that a hello claims. The body is returned with an error too, for the log.
+func (s *Server) verify(hello *wire.Hello, challenge *wire.Challenge) (*wire.HelloBody, error) {
+	body, err := hello.Claimed()
+	if err != nil {
+		return nil, badMessage(err.Error())
+	}
+	if !bytes.Equal(body.Nonce, challenge.Nonce) {
+		return &body, &wire.Error{Code: wire.CodeBadSignature, Message: "the hello answers another challenge"}
+	}
+	if body.ServerName != challenge.ServerName {
+		return &body, &wire.Error{Code: wire.CodeBadSignature, Message: "the hello was made for another server"}
+	}
+	key, known := s.handler.SigningKey(body.Host)
+	if !known {
+		return &body, &wire.Error{Code: wire.CodeUnknownHost,
+			Message: fmt.Sprintf("Host %s does not exist, is not enrolled, or has no schedule set yet", body.Host)}
+	}
+	if err := hello.Verify(key); err != nil {
+		return &body, &wire.Error{Code: wire.CodeBadSignature,
+			Message: fmt.Sprintf("the keys of this machine are not those pinned in Host %s", body.Host)}
+	}
+	if body.Protocol < s.o.MinProtocol {
+		return &body, &wire.Error{Code: wire.CodeProtocolTooOld, HelpURL: s.o.HelpURL, RetryAfterSeconds: tooOldRetry,
+			Message: fmt.Sprintf("the agent speaks protocol %d, this gateway needs %d or newer: upgrade the agent", body.Protocol, s.o.MinProtocol)}
+	}
+	return &body, nil
+}

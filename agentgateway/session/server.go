@@ -1,0 +1,245 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"golang.org/x/time/rate"
+)
+
+// Clock tells the time.
+type Clock interface{ Now() time.Time }
+
+// Meter counts what happens.
+type Meter interface {
+	FrameIn(wire.Type)
+	FrameOut(wire.Type)
+	// Attempt ends a connection attempt: "accepted", or the code of the error that refused it.
+	Attempt(result string)
+}
+
+// Handler says what sessions mean. SigningKey and Admit are called concurrently for different connections; the calls for one session
+// are serial.
+type Handler interface {
+	// SigningKey is the Ed25519 public key that the host's machine signs with.
+	SigningKey(wire.HostRef) ([]byte, bool)
+	// Admit decides about an authenticated session before its welcome. A *wire.Error is told to the agent.
+	Admit(context.Context, *Session, *wire.HelloBody) error
+	// Opened: the welcome was sent.
+	Opened(*Session)
+	// Received is given every message but heartbeats. An error ends the session. It must not block.
+	Received(*Session, wire.Message) error
+	// Closed ends what Opened began.
+	Closed(*Session, error)
+}
+
+// Options of a Server. Gateway, Clock, Meter and Logger are required; the rest has defaults.
+type Options struct {
+	// Gateway names the replica in the welcome.
+	Gateway string
+	// HelpURL goes with protocol_too_old.
+	HelpURL string
+	Clock   Clock
+	Meter   Meter
+	Logger  *slog.Logger
+
+	// Heartbeat is what agents are asked for. Default 30 s.
+	Heartbeat time.Duration
+	// HelloTimeout is the time from the connection to the hello. Default 10 s.
+	HelloTimeout time.Duration
+	// AdmitTimeout bounds Admit. Default 20 s.
+	AdmitTimeout time.Duration
+	// Idle is the longest time between two frames. Default wire.OfflineAfter.
+	Idle time.Duration
+	// WriteTimeout bounds one frame. Default 30 s.
+	WriteTimeout time.Duration
+	// MaxConnections bounds all connections. Default 20,000. MaxHandshakes bounds those without a welcome. Default 512.
+	MaxConnections int
+	MaxHandshakes  int
+	// ConnectRate is the number of attempts per second that are looked at, ConnectBurst at once. Default 200 and 1,000.
+	ConnectRate  float64
+	ConnectBurst int
+	// MinProtocol is the oldest protocol that is served. Default wire.MinProtocol.
+	MinProtocol int
+}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.Heartbeat, 30*time.Second)
+	setDefault(&o.HelloTimeout, 10*time.Second)
+	setDefault(&o.AdmitTimeout, 20*time.Second)
+	setDefault(&o.Idle, wire.OfflineAfter)
+	setDefault(&o.WriteTimeout, 30*time.Second)
+	setDefault(&o.MaxConnections, 20_000)
+	setDefault(&o.MaxHandshakes, 512)
+	setDefault(&o.ConnectRate, 200)
+	setDefault(&o.ConnectBurst, 1000)
+	setDefault(&o.MinProtocol, wire.MinProtocol)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Server takes connections of agents.
+type Server struct {
+	o           Options
+	handler     Handler
+	limiter     *rate.Limiter
+	connections atomic.Int64
+	handshakes  atomic.Int64
+	stopping    atomic.Bool
+	left        chan struct{}
+}
+
+// NewServer returns a Server that hands its sessions to handler.
+func NewServer(o Options, handler Handler) *Server {
+	o.setDefaults()
+	return &Server{o: o, handler: handler, limiter: rate.NewLimiter(rate.Limit(o.ConnectRate), o.ConnectBurst),
+		left: make(chan struct{}, 1)}
+}
+
+// StopAccepting refuses connections from now on with busy.
+func (s *Server) StopAccepting() { s.stopping.Store(true) }
+
+// Wait returns when no connection is left, or ctx ends. Call StopAccepting first.
+func (s *Server) Wait(ctx context.Context) error {
+	for s.connections.Load() > 0 {
+		select {
+		case <-s.left:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// ServeHTTP takes over the connection and returns.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if why := s.overload(); why != "" {
+		s.o.Meter.Attempt(string(wire.CodeBusy))
+		s.o.Logger.Debug("connection turned away", "remote", r.RemoteAddr, "reason", why)
+		Busy(w, why)
+		return
+	}
+	// Counted before the upgrade, so that the limits hold however many arrive at once.
+	s.connections.Add(1)
+	s.handshakes.Add(1)
+	taken := false
+	defer func() {
+		if !taken {
+			s.handshakes.Add(-1)
+			s.release()
+		}
+	}()
+	catcher := &hijackCatcher{ResponseWriter: w}
+	conn, err := websocket.Accept(catcher, r, nil)
+	if err != nil {
+		s.o.Meter.Attempt("not_a_websocket")
+		s.o.Logger.Debug("not a WebSocket", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	conn.SetReadLimit(wire.MaxFrame)
+	taken = true
+	link := &Session{server: s, conn: conn, socket: catcher.conn, remote: r.RemoteAddr, done: make(chan struct{})}
+	go s.run(link, serverName(r))
+}
+
+func (s *Server) overload() string {
+	switch {
+	case s.stopping.Load():
+		return "this replica is going away"
+	case s.connections.Load() >= int64(s.o.MaxConnections):
+		return "this replica holds as many connections as it may"
+	case s.handshakes.Load() >= int64(s.o.MaxHandshakes):
+		return "too many handshakes are under way"
+	case !s.limiter.Allow():
+		return "too many connection attempts"
+	}
+	return ""
+}
+
+func (s *Server) release() {
+	s.connections.Add(-1)
+	select {
+	case s.left <- struct{}{}:
+	default: // Wait, if there is one, looks again anyway
+	}
+}
+
+// run is the life of one connection.
+func (s *Server) run(link *Session, name string) {
+	defer s.release()
+	defer close(link.done)
+	defer func() { _ = link.conn.CloseNow() }()
+	err := s.greet(link, name)
+	s.handshakes.Add(-1)
+	if err != nil {
+		s.refuse(link, err)
+		return
+	}
+	s.o.Meter.Attempt("accepted")
+	s.handler.Opened(link)
+	s.handler.Closed(link, link.serve())
+}
+
+func (s *Server) refuse(link *Session, err error) {
+	var e *wire.Error
+	if !errors.As(err, &e) {
+		s.o.Meter.Attempt("cut")
+		s.o.Logger.Debug("connection ended before its welcome", "host", link.host.String(), "remote", link.remote, "error", err)
+		return
+	}
+	s.o.Meter.Attempt(string(e.Code))
+	s.o.Logger.Info("session refused", "host", link.host.String(), "remote", link.remote, "code", string(e.Code), "reason", e.Message)
+	link.goodbye(e)
+}
+
+// Busy answers an HTTP request with 503, a wire.Error and a Retry-After.
+func Busy(w http.ResponseWriter, why string) {
+	e := wire.Error{Code: wire.CodeBusy, Message: why, RetryAfterSeconds: retryAfter()}
+	w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfterSeconds))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(e) // the peer may be gone
+}
+
+// retryAfter spreads those that were turned away.
+func retryAfter() int { return 5 + rand.IntN(25) }
+
+// serverName is the name that the agent dialled: that of the TLS handshake, or of the Host header for a bare address.
+func serverName(r *http.Request) string {
+	if r.TLS != nil && r.TLS.ServerName != "" {
+		return r.TLS.ServerName
+	}
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		return host
+	}
+	return r.Host
+}
+
+// hijackCatcher keeps the socket below a WebSocket, for its read deadline.
+type hijackCatcher struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijackCatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	h.conn = conn
+	return conn, buffers, err
+}

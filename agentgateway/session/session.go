@@ -1,0 +1,183 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// closeTimeout bounds the last frame to a peer.
+const closeTimeout = 5 * time.Second
+
+// Session is one authenticated connection of an agent.
+type Session struct {
+	server  *Server
+	conn    *websocket.Conn
+	socket  net.Conn
+	remote  string
+	began   time.Time
+	host    wire.HostRef
+	counter int64
+	process string
+	applied string
+	skew    time.Duration
+
+	// last is when the newest frame came, in Unix nanoseconds.
+	last  atomic.Int64
+	ids   atomic.Uint64
+	cause atomic.Pointer[wire.Error]
+	done  chan struct{}
+}
+
+// Host is whom the agent speaks for; its signature was verified.
+func (s *Session) Host() wire.HostRef { return s.host }
+
+// Counter is the machine's session counter.
+func (s *Session) Counter() int64 { return s.counter }
+
+// Process is random per start of the agent.
+func (s *Session) Process() string { return s.process }
+
+// AppliedRevision is that of the set which was in force when the agent connected.
+func (s *Session) AppliedRevision() string { return s.applied }
+
+// Skew is the machine's clock minus the gateway's when it connected.
+func (s *Session) Skew() time.Duration { return s.skew }
+
+// Remote is the peer's address, for logs.
+func (s *Session) Remote() string { return s.remote }
+
+// Began is when the session was authenticated.
+func (s *Session) Began() time.Time { return s.began }
+
+// LastFrame is when the newest frame came.
+func (s *Session) LastFrame() time.Time { return time.Unix(0, s.last.Load()) }
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Closing tells whether Close was called.
+func (s *Session) Closing() bool { return s.cause.Load() != nil }
+
+// ErrInvalid marks an error of Write about the message itself: nothing was sent and the session goes on.
+var ErrInvalid = errors.New("message cannot be sent")
+
+// Write sends m and blocks until the socket has taken it. A peer that does not take it within WriteTimeout is cut off.
+func (s *Session) Write(m wire.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.server.o.WriteTimeout)
+	defer cancel()
+	return s.write(ctx, m)
+}
+
+func (s *Session) write(ctx context.Context, m wire.Message) error {
+	frame, err := wire.Encode(strconv.FormatUint(s.ids.Add(1), 10), m)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
+		return err
+	}
+	s.server.o.Meter.FrameOut(m.MessageType())
+	return nil
+}
+
+// Close tells the agent why and ends the session. It returns at once; only the first call counts.
+func (s *Session) Close(e *wire.Error) {
+	if s.cause.CompareAndSwap(nil, e) {
+		go s.goodbye(e)
+	}
+}
+
+func (s *Session) goodbye(e *wire.Error) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = s.write(ctx, e) // a peer that is gone needs no reason
+	_ = s.socket.SetReadDeadline(time.Now().Add(closeTimeout))
+	_ = s.conn.Close(websocket.StatusNormalClosure, string(e.Code))
+}
+
+// read returns the next message; a nil message is one to ignore.
+func (s *Session) read(timeout time.Duration) (wire.Message, error) {
+	if err := s.socket.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	// Not a context with a timeout: the deadline of the socket costs neither a goroutine nor a timer per frame.
+	kind, frame, err := s.conn.Read(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	s.last.Store(s.server.o.Clock.Now().UnixNano())
+	if kind != websocket.MessageText {
+		return nil, badMessage("binary frames are not part of the protocol")
+	}
+	envelope, err := wire.Decode(frame)
+	if err != nil {
+		return nil, badMessage(err.Error())
+	}
+	s.server.o.Meter.FrameIn(envelope.Type)
+	message, err := envelope.Open()
+	if errors.Is(err, wire.ErrUnknownType) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, badMessage(err.Error())
+	}
+	return message, nil
+}
+
+func badMessage(text string) *wire.Error {
+	return &wire.Error{Code: wire.CodeBadMessage, Message: cut(text, 512)}
+}
+
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return text[:limit]
+}
+
+// serve reads until the session ends, and returns why.
+func (s *Session) serve() error {
+	for {
+		message, err := s.read(s.server.o.Idle)
+		if reason := s.cause.Load(); reason != nil {
+			if err != nil {
+				return reason
+			}
+			continue // closing: what still comes is not ours any more
+		}
+		var bad *wire.Error
+		switch {
+		case errors.As(err, &bad):
+			s.Close(bad)
+			continue
+		case err != nil:
+			return err
+		}
+		switch m := message.(type) {
+		case nil, *wire.Heartbeat:
+		case *wire.Error:
+			return m
+		default:
+			if err := s.server.handler.Received(s, m); err != nil {
+				s.Close(asWireError(err))
+			}
+		}
+	}
+}
+
+// asWireError is what the peer is told of an error: nothing but what was made for it.
+func asWireError(err error) *wire.Error {
+	var e *wire.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &wire.Error{Code: wire.CodeBusy, Message: "the gateway could not do its part; try again", RetryAfterSeconds: retryAfter()}
+}
