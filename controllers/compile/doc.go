@@ -1,0 +1,26 @@
+// Package compile turns the objects of a namespace into what one machine runs. It is pure: no client, no clock, no log.
+//
+// # Use
+//
+//	set, findings := compile.Compile(compile.Input{Host: host, Groups: groups, Schedules: schedules, …})
+//	set.Revision = compile.Revision(set, digests)
+//
+// Groups and Schedules are those of the host's namespace; which of them are for the host is decided here, by the same functions that the
+// reconcilers of SourceGroup and Schedule count hosts with:
+//
+//	yes, err := compile.Matches(group.Spec.Selector, host)
+//	hosts, findings := compile.ScheduleHosts(schedule, groups, hosts)
+//
+// # Findings
+//
+// What cannot work is left out of the set and told as a Finding; the rest works. So an invalid Schedule never reaches an agent, and
+// never keeps a valid one from it. Findings name the object to change; its own reconciler turns them into conditions.
+//
+// # Revision
+//
+// The revision is a SHA-256 over everything that the set says, without what only signing and sealing add (serial, the hashes of sealed
+// credentials), and over a keyed digest of each credential. Everything is sorted by name first, so the same objects in any order give the
+// same revision.
+//
+// Inputs are only read, and may be shared with a cache. Nothing here holds state or locks.
+package compile
