@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+
+	"github.com/restic-manager/restic-manager/api/resticenv"
 )
 
 // Repository is where snapshots are kept, and what is needed to open it.
@@ -42,15 +44,11 @@ func (r Repository) scheme() (string, error) {
 	if r.URL == "" {
 		return "", invalid("the repository URL is empty")
 	}
-	if filepath.IsAbs(r.URL) {
-		return "local", nil
+	backend, err := resticenv.Backend(r.URL)
+	if err != nil {
+		return "", invalid("the repository URL %q %s", RedactURL(r.URL), err)
 	}
-	scheme, _, found := strings.Cut(r.URL, ":")
-	if _, known := backendVariables[scheme]; !found || !known {
-		return "", invalid("the repository URL %q has no backend that restic knows: begin it with one of %s, or give an absolute path",
-			RedactURL(r.URL), strings.Join(backends(), ", "))
-	}
-	return scheme, nil
+	return backend, nil
 }
 
 // Check tells whether the repository can be used at all, before anything is started: known backend, no password in the URL,
