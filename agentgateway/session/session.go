@@ -70,18 +70,18 @@ func (s *Session) Closing() bool { return s.cause.Load() != nil }
 var ErrInvalid = errors.New("message cannot be sent")
 
 // Write sends m and blocks until the socket has taken it. A peer that does not take it within WriteTimeout is cut off.
-func (s *Session) Write(m wire.Message) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.server.o.WriteTimeout)
-	defer cancel()
-	return s.write(ctx, m)
-}
+func (s *Session) Write(m wire.Message) error { return s.write(m, s.server.o.WriteTimeout) }
 
-func (s *Session) write(ctx context.Context, m wire.Message) error {
+func (s *Session) write(m wire.Message, timeout time.Duration) error {
 	frame, err := wire.Encode(strconv.FormatUint(s.ids.Add(1), 10), m)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
 	if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
+		// The library leaves the connection open when the time is up before the first byte.
+		_ = s.conn.CloseNow()
 		return err
 	}
 	s.server.o.Meter.FrameOut(m.MessageType())
@@ -96,9 +96,7 @@ func (s *Session) Close(e *wire.Error) {
 }
 
 func (s *Session) goodbye(e *wire.Error) {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	_ = s.write(ctx, e) // a peer that is gone needs no reason
+	_ = s.write(e, closeTimeout) // a peer that is gone needs no reason
 	_ = s.socket.SetReadDeadline(time.Now().Add(closeTimeout))
 	_ = s.conn.Close(websocket.StatusNormalClosure, string(e.Code))
 }
