@@ -123,10 +123,16 @@ func (r *Run) writeOverlay(dir, password, restPassword string) error {
 }
 
 func (r *Run) enroll(ctx context.Context) (string, error) {
-	agent, err := r.Stack.Enroll(ctx, stack.Machine{
+	agent, err := r.Stack.NewMachine(stack.Machine{
 		Namespace: Namespace, Host: Host, Flags: []string{"--allow-restore=" + r.Restored}, Unprivileged: true,
 	})
 	if err != nil {
+		return "", err
+	}
+	if r.EnrollLine, err = r.Stack.EnrollCommand(ctx, Namespace, Host); err != nil {
+		return "", err
+	}
+	if err := r.Stack.RunEnroll(ctx, agent, r.EnrollLine); err != nil {
 		return "", err
 	}
 	r.Agent = agent

@@ -42,6 +42,8 @@ type Run struct {
 	Restored string
 	// Passwords are the secrets of this run, for a search by value.
 	Passwords map[string]string
+	// EnrollLine is the line that was pasted; it holds the token.
+	EnrollLine string
 	// Steps tell what was done and how long it took.
 	Steps []Step
 
