@@ -1,0 +1,146 @@
+package hostjob
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/status"
+)
+
+// facts are what a decision follows from.
+type facts struct {
+	job   *v1alpha1.HostJob
+	host  *v1alpha1.Host        // nil: there is none
+	group *v1alpha1.SourceGroup // nil: none is named, or there is none
+	now   time.Time
+}
+
+// decision is what becomes of a job that has not finished.
+type decision struct {
+	phase   v1alpha1.HostJobPhase // empty: it is the gateway's, and stays
+	command string                // the document for a Pending job; empty: none can be made
+	cancel  string                // the document of the cancellation; empty: leave it
+	// err keeps the job from being Ready; nil: it is, with reason and message.
+	err     error
+	reason  string
+	message string
+	again   time.Time // when to look again without an event; zero: never
+}
+
+func decide(f facts) decision {
+	switch f.job.Status.Phase {
+	case v1alpha1.JobDispatched, v1alpha1.JobRunning:
+		return underWay(f)
+	}
+	deadline := startingDeadline(f.job)
+	command, hindrance := compileCommand(f)
+	switch {
+	case f.job.Spec.Cancel:
+		return ended(v1alpha1.JobCancelled, "it was cancelled before the machine took it")
+	case f.host == nil && ownerUID(f.job) != "", f.host != nil && ownerUID(f.job) != "" && ownerUID(f.job) != f.host.UID:
+		return ended(v1alpha1.JobFailed, fmt.Sprintf("Host %q, for which it was created, was deleted before it took the job", f.job.Spec.HostRef.Name))
+	case !f.now.Before(deadline):
+		return ended(v1alpha1.JobExpired, expiredBecause(f.job, hindrance))
+	case status.IsStalled(hindrance):
+		return ended(v1alpha1.JobFailed, hindrance.Error())
+	case hindrance != nil:
+		return decision{phase: v1alpha1.JobPending, err: hindrance, message: hindrance.Error(), again: deadline}
+	}
+	return decision{
+		phase: v1alpha1.JobPending, command: command, again: deadline,
+		reason:  v1alpha1.ReasonWaitingForHost,
+		message: fmt.Sprintf("waiting for the machine to take it, until %s", deadline.UTC().Format(time.RFC3339)),
+	}
+}
+
+// underWay is for a job that the gateway has given to the machine.
+func underWay(f facts) decision {
+	d := decision{reason: v1alpha1.ReasonInProgress, message: "the machine was told to run it"}
+	if f.job.Status.Phase == v1alpha1.JobRunning {
+		d.message = "the machine runs it"
+	}
+	if !f.job.Spec.Cancel {
+		return d
+	}
+	d.message = "it was cancelled: the machine is told to stop it"
+	document, err := cancelDocument(f)
+	if err != nil {
+		d.err, d.message = err, err.Error()
+		return d
+	}
+	d.cancel = document
+	return d
+}
+
+func ended(phase v1alpha1.HostJobPhase, message string) decision {
+	return decision{phase: phase, message: message}
+}
+
+// startingDeadline is also the command's notAfter.
+func startingDeadline(job *v1alpha1.HostJob) time.Time {
+	return job.CreationTimestamp.Add(time.Duration(job.Spec.StartingDeadlineSeconds) * time.Second)
+}
+
+func expiredBecause(job *v1alpha1.HostJob, hindrance error) string {
+	allowed := time.Duration(job.Spec.StartingDeadlineSeconds) * time.Second
+	if hindrance != nil {
+		return fmt.Sprintf("it could not be started within %s (spec.startingDeadlineSeconds): %s", allowed, hindrance)
+	}
+	return fmt.Sprintf("the machine did not take it within %s (spec.startingDeadlineSeconds): see whether Host %q is Connected, then create another HostJob",
+		allowed, job.Spec.HostRef.Name)
+}
+
+// hinders tells why a job cannot be compiled now. It may be able to later, if it is not stalled.
+func hinders(f facts) error {
+	host := f.job.Spec.HostRef.Name
+	switch {
+	case f.host == nil:
+		return status.Waiting(v1alpha1.ReasonHostNotFound, 0, "spec.hostRef: there is no Host %q in this namespace: create it, or create the job for another one", host)
+	case f.host.Spec.Identity == nil:
+		return status.Waiting(v1alpha1.ReasonNotEnrolled, 0, "Host %q is not enrolled: run the command in Secret %s on the machine", host, v1alpha1.EnrollmentSecretName(host))
+	}
+	name := groupName(f.job)
+	switch {
+	case name == "":
+		return nil
+	case f.group == nil:
+		return status.Waiting(v1alpha1.ReasonSourceGroupMissing, 0, "spec.%s.sourceGroup: there is no SourceGroup %q in this namespace: create it, or %s",
+			groupField(f.job), name, otherwise(f.job))
+	case f.job.Spec.Kind != v1alpha1.HostJobBackup:
+		return nil // old snapshots stay reachable when the group is for other hosts now
+	}
+	if findings := compile.CheckGroup(f.group); len(findings) > 0 {
+		return status.Waiting(findings[0].Reason, 0, "SourceGroup %q: %s: %s", name, findings[0].Field, findings[0].Message)
+	}
+	if matches, err := compile.Matches(f.group.Spec.Selector, f.host); err != nil || !matches {
+		return status.Waiting(v1alpha1.ReasonNoSharedHost, 0, "spec.backup.sourceGroup: SourceGroup %q is not for Host %q: change its hostRef or hostSelector, or name another group", name, host)
+	}
+	return nil
+}
+
+// groupName is the group that the job cannot do without; empty when there is none.
+func groupName(job *v1alpha1.HostJob) string {
+	switch {
+	case job.Spec.Backup != nil:
+		return job.Spec.Backup.SourceGroup
+	case job.Spec.Restore != nil && latest(job.Spec.Restore):
+		return job.Spec.Restore.SourceGroup
+	}
+	return ""
+}
+
+func groupField(job *v1alpha1.HostJob) string {
+	if job.Spec.Backup != nil {
+		return "backup"
+	}
+	return "restore"
+}
+
+func otherwise(job *v1alpha1.HostJob) string {
+	if job.Spec.Backup != nil {
+		return "create the job for another group"
+	}
+	return "restore a snapshot by its id"
+}

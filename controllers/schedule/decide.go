@@ -1,0 +1,134 @@
+package schedule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/utils/clock"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/status"
+)
+
+// maxNames bounds the hosts that a message names.
+const maxNames = 10
+
+// facts are the objects of the Schedule's namespace.
+type facts struct {
+	hosts  []v1alpha1.Host
+	groups []v1alpha1.SourceGroup
+	sets   []v1alpha1.ScheduleSet
+}
+
+// decide fills the schedule's status in. The error is what keeps it from being Ready.
+func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) error {
+	matched, findings := compile.ScheduleHosts(schedule, seen.groups, seen.hosts)
+	err := refusal(schedule, findings)
+	waiting := notApplied(schedule, matched, seen.sets)
+
+	setFireTimes(schedule, clk.Now())
+	schedule.Status.ObservedGeneration = schedule.Generation
+	schedule.Status.HostsMatched = int32(len(matched))
+	schedule.Status.HostsApplied = int32(len(matched) - len(waiting))
+
+	set := status.For(&schedule.Status.Conditions, schedule.Generation, clk)
+	switch {
+	case err != nil:
+		set.Ready(err, "", "")
+	case len(matched) == 0:
+		set.Ready(nil, v1alpha1.ReasonNoHostMatches, "accepted; it is for no Host")
+	case schedule.Spec.Suspend:
+		set.Ready(nil, v1alpha1.ReasonSuspended, fmt.Sprintf("accepted for %s; it does not fire while spec.suspend is true", count(len(matched))))
+	default:
+		set.Ready(nil, v1alpha1.ReasonAccepted, fmt.Sprintf("accepted for %s", count(len(matched))))
+	}
+	setGroupsFound(set, findings)
+	setApplied(set, len(matched), waiting)
+	return err
+}
+
+// refusal is what keeps the Schedule from being acted on: it is invalid, or not one of its groups exists.
+func refusal(schedule *v1alpha1.Schedule, findings []compile.Finding) error {
+	missing := 0
+	for _, f := range findings {
+		switch f.Reason {
+		case v1alpha1.ReasonInvalid:
+			return status.Stalled(f.Reason, "%s: %s", f.Field, f.Message)
+		case v1alpha1.ReasonSourceGroupNotFound:
+			missing++
+		}
+	}
+	if missing == len(schedule.Spec.SourceGroups) {
+		// Not stalled: it may have been applied before its groups.
+		return status.Waiting(v1alpha1.ReasonSourceGroupNotFound, 0, "%s", groupMessages(findings))
+	}
+	return nil
+}
+
+func setGroupsFound(set *status.Setter, findings []compile.Finding) {
+	for _, reason := range []string{v1alpha1.ReasonSourceGroupNotFound, v1alpha1.ReasonNoSharedHost} {
+		if slices.ContainsFunc(findings, func(f compile.Finding) bool { return f.Reason == reason }) {
+			set.False(v1alpha1.ConditionSourceGroupsFound, reason, "%s", groupMessages(findings))
+			return
+		}
+	}
+	set.True(v1alpha1.ConditionSourceGroupsFound, v1alpha1.ReasonAllFound, "every group in spec.sourceGroups exists and shares a Host with the Schedule")
+}
+
+func groupMessages(findings []compile.Finding) string {
+	var messages []string
+	for _, f := range findings {
+		if f.Reason == v1alpha1.ReasonSourceGroupNotFound || f.Reason == v1alpha1.ReasonNoSharedHost {
+			messages = append(messages, f.Message)
+		}
+	}
+	return strings.Join(messages, "; ")
+}
+
+// notApplied lists the hosts that have not acked the schedule in its present generation.
+func notApplied(schedule *v1alpha1.Schedule, hosts []*v1alpha1.Host, sets []v1alpha1.ScheduleSet) []string {
+	applied := map[string]bool{}
+	for i := range sets {
+		set := &sets[i]
+		if set.Spec.Revision != set.Status.AppliedRevision {
+			continue
+		}
+		applied[set.Spec.Host.UID] = slices.ContainsFunc(set.Spec.Schedules, func(s v1alpha1.ScheduleSetSchedule) bool {
+			return s.Name == schedule.Name && s.Generation == schedule.Generation
+		})
+	}
+	var names []string
+	for _, host := range hosts {
+		if !applied[string(host.UID)] {
+			names = append(names, host.Name)
+		}
+	}
+	return names
+}
+
+func setApplied(set *status.Setter, matched int, waiting []string) {
+	switch {
+	case matched == 0:
+		set.False(v1alpha1.ConditionApplied, v1alpha1.ReasonNoHostMatches, "there is no Host to apply it")
+	case len(waiting) > 0:
+		set.False(v1alpha1.ConditionApplied, v1alpha1.ReasonNotAppliedYet, "waiting for %d of %s: %s", len(waiting), count(matched), names(waiting))
+	default:
+		set.True(v1alpha1.ConditionApplied, v1alpha1.ReasonAppliedByAll, "in force on %s", count(matched))
+	}
+}
+
+func count(hosts int) string {
+	if hosts == 1 {
+		return "1 Host"
+	}
+	return fmt.Sprintf("%d Hosts", hosts)
+}
+
+func names(all []string) string {
+	if len(all) > maxNames {
+		return strings.Join(all[:maxNames], ", ") + ", …"
+	}
+	return strings.Join(all, ", ")
+}

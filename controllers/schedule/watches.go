@@ -1,0 +1,93 @@
+package schedule
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+)
+
+// SetupWithManager makes the reconciler run in mgr.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.Schedule{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(schedulesInSet), builder.WithPredicates(setProgressed)).
+		Complete(r)
+}
+
+// schedulesForHost is asked for the host before and after a change.
+func (r *Reconciler) schedulesForHost(ctx context.Context, object client.Object) []ctrl.Request {
+	host, ok := object.(*v1alpha1.Host)
+	if !ok {
+		return nil
+	}
+	groups := &v1alpha1.SourceGroupList{}
+	if err := r.Client.List(ctx, groups, client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing the SourceGroups that a Host may be in", "host", client.ObjectKeyFromObject(host))
+		return nil
+	}
+	var names []string
+	for i := range groups.Items {
+		if matches, err := compile.Matches(groups.Items[i].Spec.Selector, host); err == nil && matches {
+			names = append(names, groups.Items[i].Name)
+		}
+	}
+	return r.schedulesNaming(ctx, host.Namespace, names...)
+}
+
+func (r *Reconciler) schedulesForGroup(ctx context.Context, object client.Object) []ctrl.Request {
+	return r.schedulesNaming(ctx, object.GetNamespace(), object.GetName())
+}
+
+func (r *Reconciler) schedulesNaming(ctx context.Context, namespace string, groups ...string) []ctrl.Request {
+	schedules := &v1alpha1.ScheduleList{}
+	if err := r.Client.List(ctx, schedules, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing the Schedules that name SourceGroups", "namespace", namespace, "sourceGroups", groups)
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range schedules.Items {
+		named := schedules.Items[i].Spec.SourceGroups
+		if slices.ContainsFunc(groups, func(group string) bool { return slices.Contains(named, group) }) {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&schedules.Items[i])})
+		}
+	}
+	return requests
+}
+
+// schedulesInSet is asked for the set before and after a change.
+func schedulesInSet(_ context.Context, object client.Object) []ctrl.Request {
+	set, ok := object.(*v1alpha1.ScheduleSet)
+	if !ok {
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(set.Spec.Schedules))
+	for _, schedule := range set.Spec.Schedules {
+		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: schedule.Name}})
+	}
+	return requests
+}
+
+// setProgressed passes what changes the count of hosts that have applied: not a connection, an offer or a refusal.
+var setProgressed = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*v1alpha1.ScheduleSet)
+		if !ok {
+			return false
+		}
+		after, ok := e.ObjectNew.(*v1alpha1.ScheduleSet)
+		return ok && (before.Spec.Revision != after.Spec.Revision || before.Status.AppliedRevision != after.Status.AppliedRevision)
+	},
+}

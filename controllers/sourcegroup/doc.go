@@ -1,0 +1,18 @@
+// Package sourcegroup tells on each SourceGroup which hosts it is for, and on how many of them it is in force.
+//
+// # Use
+//
+//	err := (&sourcegroup.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr)
+//
+// # Internals
+//
+// Reconcile gathers the hosts and the ScheduleSets of the namespace, decide (pure) turns them into a status, status.Patch writes what
+// changed. What a machine gets of a group is not decided here but in controllers/compile; both choose hosts by the same functions.
+//
+// A change of one host touches the groups that it is or was in. An ack of an agent touches the groups in its set; many acks at once
+// are one reconciliation, because the work queue holds each group once.
+//
+// # Trade-offs
+//
+// Every reconciliation looks at all hosts of the namespace, in the cache and without copying them. Nothing here holds state or locks.
+package sourcegroup

@@ -1,0 +1,71 @@
+package sourcegroup
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+)
+
+// SetupWithManager makes the reconciler run in mgr.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.SourceGroup{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(groupsInSet), builder.WithPredicates(setProgressed)).
+		Complete(r)
+}
+
+// groupsForHost is asked for the host before and after a change.
+func (r *Reconciler) groupsForHost(ctx context.Context, object client.Object) []ctrl.Request {
+	host, ok := object.(*v1alpha1.Host)
+	if !ok {
+		return nil
+	}
+	groups := &v1alpha1.SourceGroupList{}
+	if err := r.Client.List(ctx, groups, client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing the SourceGroups that a Host may be in", "host", client.ObjectKeyFromObject(host))
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range groups.Items {
+		if matches, err := compile.Matches(groups.Items[i].Spec.Selector, host); err == nil && matches {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&groups.Items[i])})
+		}
+	}
+	return requests
+}
+
+// groupsInSet is asked for the set before and after a change.
+func groupsInSet(_ context.Context, object client.Object) []ctrl.Request {
+	set, ok := object.(*v1alpha1.ScheduleSet)
+	if !ok {
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(set.Spec.Groups))
+	for _, group := range set.Spec.Groups {
+		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: group.Name}})
+	}
+	return requests
+}
+
+// setProgressed passes what changes the count of hosts that have applied: not a connection, an offer or a refusal.
+var setProgressed = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*v1alpha1.ScheduleSet)
+		if !ok {
+			return false
+		}
+		after, ok := e.ObjectNew.(*v1alpha1.ScheduleSet)
+		return ok && (before.Spec.Revision != after.Spec.Revision || before.Status.AppliedRevision != after.Status.AppliedRevision)
+	},
+}
