@@ -103,7 +103,7 @@ fuzz: ## Run each fuzz target of the wire for a minute (FUZZ_TIME=60s).
 
 .PHONY: bench
 bench: ## Run all benchmarks.
-	@packages=$$(grep -rlE --include='*_test.go' '^func Benchmark[A-Z]' . | xargs -r -n1 dirname | sort -u); \
+	@packages=$$(grep -rlE --include='*_test.go' '^func Benchmark[A-Z]' . | xargs -r -n1 dirname | sort -u || true); \
 	if [ -z "$$packages" ]; then echo "no benchmarks"; exit 0; fi; \
 	echo "running benchmarks in" $$packages; \
 	go test -run '^$$' -bench . -benchmem $$packages

@@ -32,7 +32,11 @@ func Main(m interface{ Run() int }) int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		stopShared()
+		// While a start holds the lock there is nothing to wait for: the kernel ends the children, and the next run
+		// removes the folder.
+		if shared.mu.TryLock() {
+			stopLocked()
+		}
 		os.Exit(1)
 	}()
 	defer stopShared()
@@ -86,6 +90,10 @@ func startShared(logf func(string, ...any)) (*ControlPlane, error) {
 func stopShared() {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
+	stopLocked()
+}
+
+func stopLocked() {
 	if shared.cp == nil {
 		return
 	}
