@@ -1,0 +1,23 @@
+// Package credentials reads credentials Secrets: the one reader of plaintext in the operator.
+//
+// # Use
+//
+//	plain, err := reader.Read(ctx, namespace, secretName, host.Spec.Repository.URL)
+//	digest := plain.Digest(key)                              // for the revision
+//	sealed, err := plain.Seal(hostRef, identity, wire.CredentialRepository)
+//
+// Plain cannot be printed, logged or marshalled; what leaves this package is sealed to a machine, or a keyed digest.
+//
+// # Which Secrets, and what of them
+//
+// Only Secrets with the label backup.restic-manager.io/credentials: "true" are read: else anyone who may edit a Host could have any
+// Secret of the namespace sent to a machine of his own. The manager's cache holds no others, so one without the label looks
+// as one that does not exist; a live read of its metadata, never of its data, tells the two apart.
+//
+// Keys are environment variables, and must be on the list of api/resticenv for the repository's backend. Every other key is an error and not
+// ignored: a person who wrote it means something by it.
+//
+// Errors are *Problem: a condition reason and a sentence with the Secret, the key and the remedy. They never hold a value.
+//
+// A Plain is immutable and safe for concurrent use.
+package credentials
