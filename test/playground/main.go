@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/scenario"
 	"github.com/restic-manager/restic-manager/test/stack"
 )
 
@@ -42,6 +43,16 @@ func up(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	objects, source := filepath.Join(dir, "objects"), filepath.Join(dir, "files")
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(source, "hello.txt"), []byte("Hello from before the disaster.\n"), 0o644); err != nil {
+		return err
+	}
+	if _, err := scenario.WriteObjects(s, objects, source); err != nil {
+		return err
+	}
 	kubectl, err := env.Binary("", env.Kubectl)
 	if err != nil {
 		return err
@@ -51,9 +62,10 @@ The playground runs: API server, controllers, gateway (%s), rest-server (%s).
 
   export KUBECONFIG=%s
   alias kubectl=%s
+  kubectl apply -k %s    # a Host, what to back up (%s), and when
 
-Next: docs/quickstart.md. Logs are in %s. "make down" ends it and removes everything.
-`, s.URL, s.Rest.URL(), s.CP.AdminKubeconfig, kubectl, filepath.Join(dir, "logs"))
+docs/quickstart.md goes on from here. Logs are in %s. "make down" ends it and removes everything.
+`, s.URL, s.Rest.URL(), s.CP.AdminKubeconfig, kubectl, objects, source, filepath.Join(dir, "logs"))
 	return nil
 }
 

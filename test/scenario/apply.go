@@ -25,7 +25,6 @@ var overlay = template.Must(template.New("").Parse(`apiVersion: kustomize.config
 kind: Kustomization
 resources:
 - {{.Samples}}
-- locked.yaml
 patches:
 - target: {kind: Host, name: web-1}
   patch: |
@@ -63,63 +62,69 @@ func NewPassword() (string, error) {
 }
 
 func (r *Run) apply(ctx context.Context) (string, error) {
-	password, err := NewPassword()
+	dir := filepath.Join(r.Stack.Dir, "objects")
+	passwords, err := WriteObjects(r.Stack, dir, r.Source)
 	if err != nil {
 		return "", err
+	}
+	r.Passwords = passwords
+	if err := writeFile(filepath.Join(dir, "locked.yaml"), fmt.Sprintf(lockedGroup, Locked, r.lockedSource())); err != nil {
+		return "", err
+	}
+	for _, args := range [][]string{{"apply", "-k", dir}, {"apply", "-f", filepath.Join(dir, "locked.yaml")}} {
+		out, err := r.Stack.CP.Kubectl(ctx, args...)
+		if err != nil {
+			return "", err
+		}
+		r.Print("%s", indent(out))
+	}
+	return "the samples, with a kustomize overlay for this repository", nil
+}
+
+// WriteObjects makes a user at the stack's rest-server, and writes a kustomize overlay over the shipped samples into dir: the Host backs
+// up source into that user's repository, every minute. It returns the passwords by name.
+func WriteObjects(s *stack.Stack, dir, source string) (map[string]string, error) {
+	password, err := NewPassword()
+	if err != nil {
+		return nil, err
 	}
 	restPassword, err := NewPassword()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	r.Passwords = map[string]string{"repository password": password, "rest-server password": restPassword}
-	if err := r.Stack.Rest.SetUser(Host, restPassword); err != nil {
-		return "", err
+	if err := s.Rest.SetUser(Host, restPassword); err != nil {
+		return nil, err
 	}
-	dir := filepath.Join(r.Stack.Dir, "objects")
-	if err := r.writeOverlay(dir, password, restPassword); err != nil {
-		return "", err
-	}
-	out, err := r.Stack.CP.Kubectl(ctx, "apply", "-k", dir)
-	if err != nil {
-		return "", err
-	}
-	r.Print("%s", indent(out))
-	return "kustomize overlay over config/samples applied", nil
-}
-
-func (r *Run) writeOverlay(dir, password, restPassword string) error {
 	root, err := env.Root()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// kustomize takes bases by relative path only, and resolves symlinks first.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	samples, err := filepath.Rel(resolved, filepath.Join(root, "config", "samples"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ca, err := os.ReadFile(r.Stack.CA.CertFile)
+	ca, err := os.ReadFile(s.CA.CertFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var text bytes.Buffer
 	err = overlay.Execute(&text, map[string]string{
-		"Samples": samples, "URL": r.Stack.Rest.RepositoryURL(Host), "CA": string(ca),
-		"Password": password, "RestPassword": restPassword, "Source": r.Source,
+		"Samples": samples, "URL": s.Rest.RepositoryURL(Host), "CA": string(ca),
+		"Password": password, "RestPassword": restPassword, "Source": source,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := writeFile(filepath.Join(dir, "locked.yaml"), fmt.Sprintf(lockedGroup, Locked, r.lockedSource())); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(dir, "kustomization.yaml"), text.String())
+	passwords := map[string]string{"repository password": password, "rest-server password": restPassword}
+	return passwords, writeFile(filepath.Join(dir, "kustomization.yaml"), text.String())
 }
 
 func (r *Run) enroll(ctx context.Context) (string, error) {
