@@ -97,8 +97,9 @@ type Store struct {
 	log    *slog.Logger
 	write  func(path string, data []byte) error
 
-	// offers is held while a set is judged and stored.
-	offers sync.Mutex
+	// offers is held while a set is judged and stored. uncleared: a tombstone is in force, and the vault could not be cleared.
+	offers    sync.Mutex
+	uncleared bool
 
 	// mu guards the rest. A set is never changed once it is in force.
 	mu      sync.RWMutex

@@ -514,6 +514,30 @@ func TestATombstoneClearsTheSecretsAndStaysInForce(t *testing.T) {
 	}
 }
 
+func TestATombstoneEndsTheWorkEvenWhenTheSecretsCannotBeCleared(t *testing.T) {
+	m := newMachine(t, "web-1")
+	s := m.open()
+	applied(t, s.Offer(m.offer(100, "r1", "secret-1")), "r1")
+	stone := m.tombstone(101)
+	m.vault.fail = syscall.EROFS
+	refused(t, s.Offer(stone), wire.RefusalStorage, "read-only")
+	inForce(t, s, "removed")
+	refused(t, s.Offer(stone), wire.RefusalStorage, "read-only")
+
+	s = m.open()
+	inForce(t, s, "removed")
+	m.vault.fail = nil
+	applied(t, s.Offer(stone), "removed")
+	if len(m.vault.credentials) != 0 {
+		t.Error("the credentials were not cleared by the next offer")
+	}
+	writes := m.vault.writes
+	applied(t, s.Offer(stone), "removed")
+	if m.vault.writes != writes {
+		t.Error("the vault was cleared once more")
+	}
+}
+
 func TestPinsOfTheGatewayStayUntilASetNamesOthers(t *testing.T) {
 	m := newMachine(t, "web-1")
 	s := m.open()

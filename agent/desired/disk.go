@@ -77,7 +77,10 @@ func (s *Store) load() error {
 	}
 	v, pins, refusal := s.verifyFile(data)
 	if refusal == nil {
-		if err := s.fillVault(v); err != nil {
+		if err := s.fillVault(v); err != nil && v.set.Tombstone {
+			s.uncleared = true
+			s.log.Error("the credentials of a removed Host could not be cleared; the next start tries again", "error", err)
+		} else if err != nil {
 			refusal = refuse(wire.RefusalStorage, "the credentials of the set on disk could not be stored: %v", err)
 		}
 	}

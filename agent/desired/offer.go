@@ -35,7 +35,7 @@ func (s *Store) accept(offer wire.SetOffer) *Refusal {
 	if refusal := s.checkSerial(v); refusal != nil {
 		return refusal
 	}
-	if s.inForce(offer.Bundle) {
+	if s.inForce(offer.Bundle) && !s.uncleared {
 		return nil
 	}
 	pins := s.TLSPins()
@@ -45,11 +45,16 @@ func (s *Store) accept(offer wire.SetOffer) *Refusal {
 	if err := s.save(v, pins); err != nil {
 		return refuse(wire.RefusalStorage, "the machine could not store the set: %v", err)
 	}
-	if err := s.fillVault(v); err != nil {
+	err := s.fillVault(v)
+	s.uncleared = v.set.Tombstone && err != nil
+	// A tombstone ends the work in any case; what remains to be cleared is tried again at the next offer and start.
+	if err == nil || v.set.Tombstone {
+		s.enforce(v, pins)
+		s.log.Info("a schedule set is in force", "revision", v.set.Revision, "serial", v.set.Serial, "tombstone", v.set.Tombstone)
+	}
+	if err != nil {
 		return refuse(wire.RefusalStorage, "the machine could not store the set's credentials: %v", err)
 	}
-	s.enforce(v, pins)
-	s.log.Info("a schedule set is in force", "revision", v.set.Revision, "serial", v.set.Serial, "tombstone", v.set.Tombstone)
 	return nil
 }
 
