@@ -30,7 +30,8 @@ var siblings = map[string]map[string][]string{
 	},
 }
 
-// foundations are small packages that every sibling may import; they know nothing of what is built on them.
+// foundations are small packages that every sibling may import, as those in a root's internal folder; they know nothing of
+// what is built on them.
 var foundations = map[string][]string{
 	// The one durable way to write a file; the time as an interface; how the gateway is reached.
 	"agent": {"atomicfile", "clock", "transport"},
@@ -154,5 +155,5 @@ func forbiddenSibling(from, to string) bool {
 	fromChild, _, _ := strings.Cut(rest, "/")
 	toChild, _, _ := strings.Cut(toRest, "/")
 	return fromChild != toChild &&
-		!slices.Contains(foundations[root], toChild) && !slices.Contains(siblings[root][fromChild], toChild)
+		toChild != "internal" && !slices.Contains(foundations[root], toChild) && !slices.Contains(siblings[root][fromChild], toChild)
 }
