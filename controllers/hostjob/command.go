@@ -49,7 +49,9 @@ func compileCommand(f facts) (string, error) {
 	return document, nil
 }
 
-func latest(r *v1alpha1.RestoreJob) bool { return r.Snapshot == "" || r.Snapshot == wire.LatestSnapshot }
+func latest(r *v1alpha1.RestoreJob) bool {
+	return r.Snapshot == "" || r.Snapshot == wire.LatestSnapshot
+}
 
 // restore names a snapshot by its id, or the newest one by the group's tag and this host's name.
 func restore(spec *v1alpha1.RestoreJob, group *v1alpha1.SourceGroup, host wire.HostRef) *wire.Restore {
