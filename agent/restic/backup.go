@@ -84,7 +84,7 @@ func (b BackupResult) judge(o outcome, summary bool, url string) (BackupResult, 
 		parts = append(parts, fmt.Sprintf("%d files or folders could not be read: %s", b.Unreadable.Count, b.Unreadable.text()))
 	}
 	if o.exitCode == 3 && len(parts) == 0 {
-		parts = append(parts, "restic says that some source could not be read: "+firstLine(o.exitMessage))
+		parts = append(parts, "restic says that some source could not be read: "+o.reason())
 	}
 	b.CompletedWithErrors, b.Message = len(parts) > 0, shorten(strings.Join(parts, "; "))
 	return b, nil

@@ -14,8 +14,9 @@ type outcome struct {
 	signal      syscall.Signal // 0: none
 	stopped     stopReason
 	cause       error    // context.Cause, when stopped for it
-	exitMessage string   // of restic's exit_error, or its last plain line on stderr
-	gaveUp      string   // the last "… failed: reason"
+	exitMessage string   // of restic's exit_error; not redacted, since a weak password would hide what tells the kind
+	gaveUp      string   // the last "… failed: reason"; not redacted
+	redact      func(string) string
 	last        Retry    // the last attempt in vain
 	retrying    bool     // and nothing went well after it
 	stderr      []string // the last lines, redacted
@@ -59,10 +60,20 @@ func kindOfText(text string) Kind {
 	return KindFailed
 }
 
+// reason is the first line of restic's last word, fit to show.
+func (o outcome) reason() string { return o.show(o.exitMessage) }
+
+func (o outcome) show(text string) string {
+	if o.redact != nil {
+		text = o.redact(text)
+	}
+	return shorten(firstLine(text))
+}
+
 // failure makes the error of a run that did not succeed. It is pure.
 func (o outcome) failure(command, repositoryURL string) *Error {
 	e := &Error{Command: command, ExitCode: o.exitCode, Output: o.stderr}
-	reason := firstLine(o.exitMessage)
+	reason := o.reason()
 	switch {
 	case o.stopped == stoppedByContext:
 		e.Kind, e.cause, e.Message = KindCancelled, o.cause, "cancelled"
@@ -95,7 +106,7 @@ func (o outcome) failure(command, repositoryURL string) *Error {
 		if e.Kind == KindFailed && o.gaveUp != "" {
 			// restic's own last word is sometimes less telling than why it gave up.
 			if kind := kindOfText(o.gaveUp); kind != KindFailed {
-				e.Kind, reason = kind, firstLine(o.gaveUp)
+				e.Kind, reason = kind, o.show(o.gaveUp)
 			}
 		}
 	}

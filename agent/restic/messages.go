@@ -83,7 +83,6 @@ var (
 	retryText     = regexp.MustCompile(`^(\w+\(.*?\)) returned error, retrying after ([0-9.a-zµ]+): (.*)$`)
 	recoveredText = regexp.MustCompile(`^\w+\(.*\) operation successful after [0-9]+ retries$`)
 	gaveUpText    = regexp.MustCompile(`^\w+\(.*\) failed: (.*)$`)
-	lockWaitText  = regexp.MustCompile(`^repo already locked, waiting up to (\S+) for the lock$`)
 	signalText    = regexp.MustCompile(`^signal \S+ received, cleaning up$`)
 )
 

@@ -7,7 +7,7 @@ import "time"
 type Observer interface {
 	// Progress comes at most once a second.
 	Progress(Progress)
-	// Retrying comes when restic could not reach the repository or waits for a lock, each time it tries again, and once with Recovered when it went well.
+	// Retrying comes when restic could not reach the repository, each time before it tries again, and once with Recovered when it went well.
 	Retrying(Retry)
 	// Line comes for each line worth a job's log, secrets redacted.
 	Line(Line)
@@ -27,7 +27,7 @@ type Progress struct {
 
 // Retry tells that the run waits for something that may get better.
 type Retry struct {
-	// Kind is KindUnreachable, KindTLS, KindUnauthorized, KindLocked or KindFailed (the storage answered with some other error).
+	// Kind is KindUnreachable, KindTLS, KindUnauthorized or KindFailed (the storage answered with some other error).
 	Kind Kind
 	// Reason in one line, fit to show.
 	Reason string

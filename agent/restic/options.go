@@ -28,7 +28,8 @@ type Runner struct {
 	TempDir string
 	// Limits apply where the options of a run name none, to each direction by itself.
 	Limits Limits
-	// RetryLock is how long restic waits for somebody else's lock. Default 5m; negative: not at all.
+	// RetryLock is how long restic waits for somebody else's lock. Default 5m; negative: not at all. With --json restic
+	// says nothing while it waits, so no event tells it.
 	RetryLock time.Duration
 	// UnreachableAfter ends a run in which nothing but retrying was seen for so long. Default 5m; negative: never (restic gives up after about 14m).
 	UnreachableAfter time.Duration

@@ -84,11 +84,6 @@ func (x *run) plainLine(line string, isError bool, now time.Time) {
 		if retry, ok := x.watch.recovered(); ok {
 			x.dispatcher.post(event{retry: &retry})
 		}
-	case lockWaitText.MatchString(line):
-		x.lockWait = true
-		wait, _ := time.ParseDuration(lockWaitText.FindStringSubmatch(line)[1])
-		x.dispatcher.post(event{retry: &Retry{Kind: KindLocked, Since: now, Attempts: 1,
-			Reason: fmt.Sprintf("the repository is locked by another process; waiting up to %s for it", wait)}})
 	case retryText.MatchString(line):
 		x.retrying(line, now)
 	case gaveUpText.MatchString(line):
@@ -131,10 +126,6 @@ func (x *run) giveUpIfExpired() {
 func (x *run) progressed(p Progress) {
 	if retry, ok := x.watch.progressed(p); ok {
 		x.dispatcher.post(event{retry: &retry})
-	}
-	if x.lockWait {
-		x.lockWait = false
-		x.dispatcher.post(event{retry: &Retry{Since: x.lastOutput, Recovered: true}})
 	}
 }
 

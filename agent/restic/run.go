@@ -55,7 +55,6 @@ type run struct {
 	mu          sync.Mutex
 	watch       retryWatch
 	timer       *time.Timer // gives up; armed while retrying
-	lockWait    bool
 	stopped     stopReason
 	killTimer   *time.Timer
 	killed      bool
@@ -286,7 +285,7 @@ func (x *run) stopIfSilent(limit time.Duration) {
 func (x *run) outcome(ctx context.Context, took time.Duration) outcome {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	o := outcome{stopped: x.stopped, exitMessage: x.redact.text(x.exitMessage), gaveUp: x.redact.text(x.gaveUp), last: x.watch.last,
+	o := outcome{stopped: x.stopped, exitMessage: x.exitMessage, gaveUp: x.gaveUp, redact: x.redact.text, last: x.watch.last,
 		retrying: !x.watch.since.IsZero(), stderr: x.stderr, waited: took, killed: x.killed}
 	if x.stopped == stoppedByContext || x.stopped == stoppedByDeadline {
 		o.cause = context.Cause(ctx)

@@ -88,9 +88,9 @@ func TestRetryWatch(t *testing.T) {
 
 func TestTextTellsTheKindWhereTheExitCodeDoesNot(t *testing.T) {
 	for text, want := range map[string]Kind{
-		"unexpected HTTP response (401): 401 Unauthorized": KindUnauthorized,
-		"unexpected HTTP response (403): 403 Forbidden":    KindUnauthorized,
-		"client.MakeBucket: Access Denied":                 KindUnauthorized,
+		"unexpected HTTP response (401): 401 Unauthorized":                                                    KindUnauthorized,
+		"unexpected HTTP response (403): 403 Forbidden":                                                       KindUnauthorized,
+		"client.MakeBucket: Access Denied":                                                                    KindUnauthorized,
 		`Head "https://h/": tls: failed to verify certificate: x509: certificate signed by unknown authority`: KindTLS,
 		`Head "https://h/": http: server gave HTTP response to HTTPS client`:                                  KindTLS,
 		"dial tcp 127.0.0.1:1: connect: connection refused":                                                   KindUnreachable,
