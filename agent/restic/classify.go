@@ -13,9 +13,9 @@ type outcome struct {
 	exitCode    int            // -1: ended by a signal
 	signal      syscall.Signal // 0: none
 	stopped     stopReason
-	cause       error    // context.Cause, when stopped for it
-	exitMessage string   // of restic's exit_error; not redacted, since a weak password would hide what tells the kind
-	gaveUp      string   // the last "… failed: reason"; not redacted
+	cause       error  // context.Cause, when stopped for it
+	exitMessage string // of restic's exit_error, or its last line on stderr; not redacted, since a weak password would hide what tells the kind
+	gaveUp      string // the last "… failed: reason"; not redacted
 	redact      func(string) string
 	last        Retry    // the last attempt in vain
 	retrying    bool     // and nothing went well after it

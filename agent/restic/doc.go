@@ -45,7 +45,7 @@
 //
 // Cancelling the context sends SIGINT to the process group; after Runner.Grace SIGKILL follows, and then `restic unlock` clears the lock
 // that a killed restic leaves. The default grace is 65 s since restic itself gives up on removing its lock after 60 s
-// when the server is gone.
+// when the server is gone. A bandwidth limit counts too: restic ends after the pack that it is sending (16 MiB), which takes its time at a low rate.
 //
 // restic retries an unreachable repository for about 14 minutes. Each attempt is a Retry event within seconds; when nothing but
 // retrying was seen for Runner.UnreachableAfter the run is stopped and KindUnreachable returned. A certificate that does not verify

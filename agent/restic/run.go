@@ -290,6 +290,9 @@ func (x *run) outcome(ctx context.Context, took time.Duration) outcome {
 	if x.stopped == stoppedByContext || x.stopped == stoppedByDeadline {
 		o.cause = context.Cause(ctx)
 	}
+	if o.exitMessage == "" && len(x.stderr) > 0 {
+		o.exitMessage = x.stderr[len(x.stderr)-1] // restic broke down before it could print its JSON
+	}
 	state := x.process.cmd.ProcessState
 	if state == nil {
 		o.exitCode = -1

@@ -29,7 +29,7 @@ func TestExitCodeZeroWithoutASummaryIsAFailure(t *testing.T) {
 func TestAnUnknownExitCodeIsAFailureThatKeepsTheOutput(t *testing.T) {
 	_, err := playScript(t, "echo 'unusual: secret' >&2; exit 42").Backup(context.Background(), scriptBackup, nil)
 	var e *Error
-	if !errors.As(err, &e) || e.Kind != KindFailed || e.ExitCode != 42 || len(e.Output) != 1 || e.Output[0] != "unusual: ***" {
+	if !errors.As(err, &e) || e.Kind != KindFailed || e.ExitCode != 42 || len(e.Output) != 1 || e.Output[0] != "unusual: ***" || e.Message != "unusual: ***" {
 		t.Errorf("%+v", err)
 	}
 }
