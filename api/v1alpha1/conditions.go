@@ -31,6 +31,8 @@ const (
 	ReasonTokenMinted = "WaitingForMachine"
 	// ReasonTokenExpired: the token is too old; the annotation mint-enrollment-token asks for another.
 	ReasonTokenExpired = "TokenExpired"
+	// ReasonTokenVoid: too many wrong proofs were shown for the token; the annotation asks for another.
+	ReasonTokenVoid = "TokenVoid"
 
 	// ConditionConnected: an agent holds a session, or lost it less than 90 s ago.
 	ConditionConnected       = "Connected"

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+)
+
+const (
+	minTokenTTL = time.Minute
+	maxTokenTTL = 7 * 24 * time.Hour
+	maxPins     = 16
+)
+
+// check tells what is wrong with the flags, each by its name.
+func (o *options) check() error {
+	if o.gatewayURL == "" {
+		return errors.New("--gateway-url is required: where machines find the gateway, for instance https://backup-gateway.example.com")
+	}
+	u, err := url.Parse(o.gatewayURL)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--gateway-url: %w", err)
+	case u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("--gateway-url %q must be https://host[:port]: agents speak TLS only", o.gatewayURL)
+	case u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "":
+		return errors.New("--gateway-url must be https://host[:port], without user, path or query")
+	}
+	if o.tokenTTL < minTokenTTL || o.tokenTTL > maxTokenTTL {
+		return fmt.Errorf("--token-ttl is %s, it must be between %s and %s", o.tokenTTL, minTokenTTL, maxTokenTTL)
+	}
+	return nil
+}
+
+// pinsOf returns the pins of the certificates in a PEM file: "sha256:" and the base64 of the SHA-256 of the SubjectPublicKeyInfo.
+func pinsOf(file string) ([]string, error) {
+	if file == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var pins []string
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s holds a %s; only certificates belong there", file, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: certificate %d does not parse: %w", file, len(pins)+1, err)
+		}
+		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		pins = append(pins, "sha256:"+base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	switch {
+	case len(pins) == 0:
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	case len(pins) > maxPins:
+		return nil, fmt.Errorf("%s holds %d certificates, at most %d can be pinned", file, len(pins), maxPins)
+	}
+	return pins, nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/restic-manager/restic-manager/controllers"
+	"github.com/restic-manager/restic-manager/controllers/signing"
+	"github.com/restic-manager/restic-manager/internal/version"
+)
+
+// leaderLease is the Lease by which one of several processes leads, in the operator's namespace.
+const leaderLease = "restic-manager-controller"
+
+type options struct {
+	namespace       string
+	watchNamespaces []string
+	gatewayURL      string
+	gatewayCAFile   string
+	tokenTTL        time.Duration
+	leaderElect     bool
+	metricsAddress  string
+	probeAddress    string
+	logLevel        string
+	logFormat       string
+}
+
+func newCommand() *cobra.Command {
+	o := options{}
+	command := &cobra.Command{
+		Use:           "restic-manager-controller",
+		Short:         "Reconcile the Hosts, SourceGroups, Schedules and HostJobs of restic-manager.",
+		Version:       version.Version,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
+	}
+	f := command.Flags()
+	f.StringVar(&o.namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "restic-manager-system"),
+		"namespace of the operator: its signing key and its Leases are there (environment: POD_NAMESPACE)")
+	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", nil, "namespaces whose objects are reconciled, comma-separated (default: all)")
+	f.StringVar(&o.gatewayURL, "gateway-url", "", "where machines find the gateway, https://host[:port]; it goes into enrolment tokens (required)")
+	f.StringVar(&o.gatewayCAFile, "gateway-ca-file", "",
+		"PEM file with the certificate authorities of the gateway; machines then trust the gateway's certificate by these alone (default: by their own trust store)")
+	f.DurationVar(&o.tokenTTL, "token-ttl", controllers.DefaultTokenTTL, "how long an enrolment token is good for")
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "let only one of several controllers work at a time")
+	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where metrics are served over HTTP; 0 for nowhere")
+	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served over HTTP; 0 for nowhere")
+
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
+
+	standard := flag.NewFlagSet("", flag.ContinueOnError)
+	config.RegisterFlags(standard) // --kubeconfig
+	f.AddGoFlagSet(standard)
+	return command
+}
+
+func (o *options) run(ctx context.Context) error {
+	logger, err := newLogger(os.Stderr, o.logLevel, o.logFormat)
+	if err != nil {
+		return err
+	}
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger) // client-go's own
+	log := logger.WithName("setup")
+	if err := o.check(); err != nil {
+		return err
+	}
+	pins, err := pinsOf(o.gatewayCAFile)
+	if err != nil {
+		return fmt.Errorf("--gateway-ca-file: %w", err)
+	}
+	restConfig, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server (set --kubeconfig outside a cluster): %w", err)
+	}
+	restConfig.UserAgent = "restic-manager-controller/" + version.Version
+
+	scheme := controllers.NewScheme()
+	mgr, err := ctrl.NewManager(restConfig, manager.Options{
+		Scheme:                        scheme,
+		Cache:                         controllers.CacheOptions(o.namespace, o.watchNamespaces),
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:        o.probeAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              leaderLease,
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true, // run returns right after the manager does, and the process ends
+		GracefulShutdownTimeout:       ptr.To(10 * time.Second),
+	})
+	if err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	// The manager's own client reads from a cache that has neither started yet nor holds this Secret.
+	live, err := client.New(restConfig, client.Options{Scheme: scheme})
+	if err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	keys, err := signing.LoadOrCreate(ctx, live, o.namespace)
+	if err != nil {
+		return err
+	}
+	if err := controllers.Setup(mgr, controllers.Options{
+		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, Keys: keys,
+	}); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	log.Info("starting", "version", version.Version, "namespace", o.namespace, "gatewayURL", o.gatewayURL, "pins", len(pins), "signingKey", keys.PublicKeys()[0].KeyID)
+	return mgr.Start(ctx)
+}

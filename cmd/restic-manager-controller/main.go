@@ -1,0 +1,20 @@
+// restic-manager-controller reconciles the objects of restic-manager: it enrols machines, publishes what each is to run, and owns
+// every condition. It never talks to a machine; the gateway does.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	// A container image may have no zone database, and time zones of Schedules must mean the same everywhere.
+	_ "time/tzdata"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+func main() {
+	if err := newCommand().ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
+		fmt.Fprintln(os.Stderr, "restic-manager-controller:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,44 @@
+// Package host reconciles Hosts: it enrols the machine, publishes what it is to run as a ScheduleSet, and owns the Host's conditions.
+//
+// # Use
+//
+//	gateways := host.NewGateways(mgr.GetCache(), mgr.GetAPIReader(), namespace, clock)
+//	r := &host.Reconciler{Client: …, Live: …, Gateways: gateways, …}
+//	err := r.SetupWithManager(mgr)
+//
+// # Reading order
+//
+//	reconciler.go   one reconciliation, as a table of contents
+//	enrolment.go    what enrolment needs next, decided from facts alone; enrol.go does it
+//	token.go        tokens and the Secret they lie in; verdict.go the signed answer
+//	publish.go      the ScheduleSet
+//	connected.go, conditions.go   each condition, decided from facts alone
+//	gateways.go     which gateway replicas live
+//	watches.go      what leads to a reconciliation
+//
+// # Enrolment heals
+//
+// A token is minted into the Secret first and published in status second; a machine is pinned in spec first, with the hash of the token in an
+// annotation of the same write, and the token is burnt in status last. Each step looks at what the ones before it left, so a crash between any
+// two of them is finished by the next reconciliation. Status is written by the gateway too and decides nothing: proof and expiry are judged
+// by the Secret, which only the controllers and the namespace's own people read. Writes of enrolment carry a resourceVersion.
+//
+// # What costs how much
+//
+// A reconciliation reads from the cache, but for the enrolment Secret while a token is open and for a credentials Secret that the cache does not
+// have. An unchanged set writes nothing, an unchanged status neither. A changed group or schedule is compiled for the hosts that it
+// selects, before and after the change. A lost gateway concerns the hosts that it held.
+//
+// # Trade-offs
+//
+// ScheduleSetApplied stays as it was for 30 s after a set was published, if it was true before: an agent acks within a second, and a change that
+// touches ten thousand hosts shall not cost two more writes for each. Who needs to know at once compares spec.revision with
+// status.appliedRevision of the ScheduleSet.
+//
+// A Secret that is created without its label causes no event here, since the cache holds labelled ones only. A Host whose Secret is missing
+// therefore looks again after five minutes; labelling the Secret is noticed at once.
+//
+// # Locks
+//
+// Gateways.mu guards what is known of the replicas; it is never held during a call to the API server or while an event is sent.
+package host

@@ -1,0 +1,102 @@
+package host
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/credentials"
+	"github.com/restic-manager/restic-manager/controllers/status"
+)
+
+// missingSecretDelay is how long a Host without credentials waits before it looks for a Secret that came without its label.
+const missingSecretDelay = 5 * time.Minute
+
+// facts are what the rest of a reconciliation is decided from.
+type facts struct {
+	// identity is nil until the machine is enrolled, and when it is malformed.
+	identity    *wire.Identity
+	identityErr error
+	// credential, or why there is none.
+	credential    credentials.Plain
+	credentialErr error
+	groups        []v1alpha1.SourceGroup // of the namespace; shared with the cache
+	schedules     []v1alpha1.Schedule
+	set           *v1alpha1.ScheduleSet // as published; nil for none
+
+	findings []compile.Finding // what compiling left out
+}
+
+// gather reads everything.
+func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host) (*facts, error) {
+	f := &facts{}
+	set := &v1alpha1.ScheduleSet{}
+	switch err := r.Client.Get(ctx, client.ObjectKeyFromObject(host), set); {
+	case err == nil:
+		f.set = set
+	case !apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("reading the ScheduleSet: %w", err)
+	}
+	f.identity, f.identityErr = identityOf(host)
+	reader := credentials.Reader{Cache: r.Client, Live: r.Live}
+	plain, err := reader.Read(ctx, host.Namespace, host.Spec.Repository.CredentialsSecretRef.Name, host.Spec.Repository.URL)
+	f.credential, f.credentialErr = plain, asStatus(err)
+
+	// Nothing here changes these, so the copies are saved.
+	inNamespace := []client.ListOption{client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy}
+	groups := &v1alpha1.SourceGroupList{}
+	if err := r.Client.List(ctx, groups, inNamespace...); err != nil {
+		return nil, fmt.Errorf("listing SourceGroups: %w", err)
+	}
+	schedules := &v1alpha1.ScheduleList{}
+	if err := r.Client.List(ctx, schedules, inNamespace...); err != nil {
+		return nil, fmt.Errorf("listing Schedules: %w", err)
+	}
+	f.groups, f.schedules = groups.Items, schedules.Items
+	return f, nil
+}
+
+// identityOf decodes the pinned keys; nil for none.
+func identityOf(host *v1alpha1.Host) (*wire.Identity, error) {
+	if host.Spec.Identity == nil {
+		return nil, nil
+	}
+	identity, err := decodeIdentity(host.Spec.Identity.SigningKey, host.Spec.Identity.SealingKey)
+	if err != nil {
+		return nil, status.Stalled(v1alpha1.ReasonInvalid, "spec.identity: %w: give the two public keys as the agent prints them", err)
+	}
+	return identity, nil
+}
+
+func decodeIdentity(signingKey, sealingKey string) (*wire.Identity, error) {
+	identity := &wire.Identity{}
+	var err error
+	if identity.SigningKey, err = base64.StdEncoding.DecodeString(signingKey); err != nil {
+		return nil, fmt.Errorf("signingKey is not base64")
+	}
+	if identity.SealingKey, err = base64.StdEncoding.DecodeString(sealingKey); err != nil {
+		return nil, fmt.Errorf("sealingKey is not base64")
+	}
+	if err := identity.Validate(); err != nil {
+		return nil, err
+	}
+	return identity, nil
+}
+
+func encodeIdentity(identity *wire.Identity) *v1alpha1.HostIdentity {
+	return &v1alpha1.HostIdentity{
+		SigningKey: base64.StdEncoding.EncodeToString(identity.SigningKey),
+		SealingKey: base64.StdEncoding.EncodeToString(identity.SealingKey),
+	}
+}
+
+func refOf(host *v1alpha1.Host) wire.HostRef {
+	return wire.HostRef{Namespace: host.Namespace, Name: host.Name}
+}

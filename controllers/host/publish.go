@@ -1,0 +1,164 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/api/wire/seal"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/status"
+)
+
+// publish compiles, signs and writes the Host's ScheduleSet, and nothing when it is up to date. The error says what hinders; a Host that is
+// not enrolled yet is none.
+func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts) error {
+	if f.set != nil && !metav1.IsControlledBy(f.set, host) {
+		if err := r.retract(ctx, f, "it does not belong to this Host"); err != nil {
+			return err
+		}
+		return status.Waiting(v1alpha1.ReasonNotPublished, conflictDelay, "a ScheduleSet of this name that belonged to another Host was deleted; the right one follows")
+	}
+	if f.set != nil && !madeFor(f.set, host.Spec.Identity) && (f.identity == nil || f.credentialErr != nil) {
+		// The gateway lets in who has the keys in the set: those of a machine that was replaced must go, whatever else is wrong.
+		if err := r.retract(ctx, f, "its identity is not the pinned one any more"); err != nil {
+			return err
+		}
+	}
+	if f.identityErr != nil || f.credentialErr != nil {
+		return cmp.Or(f.identityErr, f.credentialErr)
+	}
+	if f.identity == nil {
+		return nil
+	}
+	set, findings := compile.Compile(compile.Input{
+		Host: host, IdentityHash: f.identity.Hash(), Groups: f.groups, Schedules: f.schedules,
+		SigningKeys: r.Signer.PublicKeys(), TLSPins: r.TLSPins,
+	})
+	f.findings = findings
+	revision, err := compile.Revision(set, map[string]string{wire.CredentialRepository: f.credential.Digest(r.Signer.DigestKey())})
+	if err != nil {
+		return err
+	}
+	if f.set != nil && f.set.Spec.Revision == revision && r.intact(f.set, host) {
+		return nil
+	}
+	set.Revision = revision
+	return r.write(ctx, host, f, set)
+}
+
+func madeFor(set *v1alpha1.ScheduleSet, identity *v1alpha1.HostIdentity) bool {
+	return identity != nil && set.Spec.Host.Identity == *identity
+}
+
+// retract deletes a set that must not be there.
+func (r *Reconciler) retract(ctx context.Context, f *facts, why string) error {
+	err := r.Client.Delete(ctx, f.set, client.Preconditions{UID: &f.set.UID})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting the ScheduleSet, since %s: %w", why, err)
+	}
+	log.FromContext(ctx).Info("deleted the ScheduleSet", "since", why)
+	f.set = nil
+	return nil
+}
+
+// write seals, signs and stores a set.
+func (r *Reconciler) write(ctx context.Context, host *v1alpha1.Host, f *facts, set wire.ScheduleSet) error {
+	sealed, err := f.credential.Seal(refOf(host), *f.identity, wire.CredentialRepository)
+	if err != nil {
+		return err
+	}
+	set.Credentials = []wire.CredentialHash{{Name: sealed.Name, SHA256: seal.Hash(sealed.Sealed)}}
+	set.Serial = r.nextSerial(f.set)
+	bundle, err := wire.EncodeDocument(&set)
+	if err != nil {
+		return status.Stalled(v1alpha1.ReasonInvalid, "what this Host is to run cannot be sent to it: %w", err)
+	}
+	object := &v1alpha1.ScheduleSet{ObjectMeta: metav1.ObjectMeta{
+		Namespace: host.Namespace, Name: host.Name, OwnerReferences: []metav1.OwnerReference{ownerOf(host)},
+	}}
+	if f.set != nil {
+		object = f.set.DeepCopy()
+	}
+	object.Spec = specOf(host, &set)
+	object.Spec.Bundle = bundle
+	object.Spec.Signatures = signatures(r.Signer.Sign(bundle))
+	object.Spec.Credentials = []v1alpha1.SealedCredential{{Name: sealed.Name, Sealed: base64.StdEncoding.EncodeToString(sealed.Sealed)}}
+	if f.set == nil {
+		err = r.Client.Create(ctx, object, client.FieldOwner(v1alpha1.ManagerControllers))
+	} else {
+		err = r.Client.Update(ctx, object, client.FieldOwner(v1alpha1.ManagerControllers))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the ScheduleSet: %w", err)
+	}
+	f.set = object
+	log.FromContext(ctx).Info("published a schedule set", "revision", set.Revision, "serial", set.Serial, "schedules", len(set.Schedules), "groups", len(set.Groups))
+	return nil
+}
+
+// nextSerial is the time in µs, or one more than the last when the clock was set back.
+func (r *Reconciler) nextSerial(last *v1alpha1.ScheduleSet) int64 {
+	now := r.Clock.Now().UnixMicro()
+	if last == nil {
+		return now
+	}
+	return max(last.Spec.Serial+1, now)
+}
+
+// specOf is the part of a spec that repeats for people and the gateway what the bundle says.
+func specOf(host *v1alpha1.Host, set *wire.ScheduleSet) v1alpha1.ScheduleSetSpec {
+	spec := v1alpha1.ScheduleSetSpec{
+		Host: v1alpha1.ScheduleSetHost{
+			Name: host.Name, UID: string(host.UID), Identity: *host.Spec.Identity, Suspended: set.Suspended,
+		},
+		Revision: set.Revision,
+		Serial:   set.Serial,
+	}
+	for _, g := range set.Groups {
+		spec.Groups = append(spec.Groups, v1alpha1.ScheduleSetGroup{Name: g.Name, Generation: g.Generation})
+	}
+	for _, s := range set.Schedules {
+		spec.Schedules = append(spec.Schedules, v1alpha1.ScheduleSetSchedule{
+			Name: s.Name, Generation: s.Generation, Suspended: s.Suspended, SourceGroups: s.Groups,
+		})
+	}
+	return spec
+}
+
+// intact tells whether a published set is still as it was signed. Nobody but the controllers may write one, and who does all the same gets it
+// replaced: an agent would refuse it.
+func (r *Reconciler) intact(published *v1alpha1.ScheduleSet, host *v1alpha1.Host) bool {
+	signed := make([]wire.Signature, 0, len(published.Spec.Signatures))
+	for _, s := range published.Spec.Signatures {
+		value, err := base64.StdEncoding.DecodeString(s.Value)
+		if err != nil {
+			return false
+		}
+		signed = append(signed, wire.Signature{KeyID: s.KeyID, Value: value})
+	}
+	if seal.Verify(published.Spec.Bundle, signed, r.Signer.PublicKeys()) != nil {
+		return false
+	}
+	set, err := wire.ParseScheduleSet(published.Spec.Bundle)
+	if err != nil || len(set.Credentials) != len(published.Spec.Credentials) {
+		return false
+	}
+	for i, c := range published.Spec.Credentials {
+		sealed, err := base64.StdEncoding.DecodeString(c.Sealed)
+		if err != nil || set.Credentials[i].Name != c.Name || set.Credentials[i].SHA256 != seal.Hash(sealed) {
+			return false
+		}
+	}
+	want := specOf(host, set)
+	want.Bundle, want.Signatures, want.Credentials = published.Spec.Bundle, published.Spec.Signatures, published.Spec.Credentials
+	return equality.Semantic.DeepEqual(want, published.Spec)
+}

@@ -1,0 +1,128 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/credentials"
+	"github.com/restic-manager/restic-manager/controllers/status"
+)
+
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts,verbs=get;list;watch;patch
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts/identity,verbs=update
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts/status,verbs=patch
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=schedulesets,verbs=get;list;watch;create;update;delete
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=sourcegroups;schedules,verbs=get;list;watch
+//+kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+//+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+//+kubebuilder:rbac:groups=coordination.k8s.io,namespace=restic-manager-system,resources=leases,verbs=get;list;watch
+
+// conflictDelay is how long a reconciliation waits for the cache after somebody else wrote the object.
+const conflictDelay = 200 * time.Millisecond
+
+// Signer signs what agents obey.
+type Signer interface {
+	Sign(document string) []wire.Signature
+	PublicKeys() []wire.SigningKey
+	// DigestKey is the key of the credentials' digests in a revision.
+	DigestKey() []byte
+}
+
+// Reconciler reconciles Hosts. All fields but TLSPins are required.
+type Reconciler struct {
+	// Client reads from a cache in which Secrets without the credentials label are absent.
+	Client client.Client
+	// Live reads from the API server.
+	Live     client.Reader
+	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
+	Signer   Signer
+	Gateways *Gateways
+
+	// GatewayURL is where machines find the gateway: https://host[:port].
+	GatewayURL string
+	// TLSPins pin the gateway's certificate chain; empty means that machines use their own trust store.
+	TLSPins []string
+	// TokenTTL is how long an enrolment token is good for.
+	TokenTTL time.Duration
+	// MaxConcurrent is how many Hosts are reconciled at once, default 4.
+	MaxConcurrent int
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	host := &v1alpha1.Host{}
+	if err := r.Client.Get(ctx, req.NamespacedName, host); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !host.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // what belongs to it is garbage-collected
+	}
+	result, err := r.reconcile(ctx, host)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+		// Somebody wrote it since the cache saw it: look again.
+		log.FromContext(ctx).V(1).Info("an object changed meanwhile", "error", err.Error())
+		return ctrl.Result{RequeueAfter: conflictDelay}, nil
+	case apierrors.IsNotFound(err):
+		return ctrl.Result{}, nil // deleted meanwhile
+	}
+	return result, err
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, host *v1alpha1.Host) (ctrl.Result, error) {
+	expiry, enrolErr := r.enrol(ctx, host)
+	if elsewhereChanged(enrolErr) {
+		return ctrl.Result{}, enrolErr
+	}
+	facts, err := r.gather(ctx, host)
+	if err != nil {
+		return r.conclude(ctx, host, nil, expiry, err)
+	}
+	publishErr := r.publish(ctx, host, facts)
+	return r.conclude(ctx, host, facts, expiry, cmp.Or(enrolErr, publishErr))
+}
+
+// elsewhereChanged tells errors that say nothing about the Host but that it, or one of its objects, was read too early.
+func elsewhereChanged(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, context.Canceled)
+}
+
+// conclude writes the conditions and says when to look again. Without facts only Ready is known.
+func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *facts, result ctrl.Result, err error) (ctrl.Result, error) {
+	if elsewhereChanged(err) {
+		return ctrl.Result{}, err
+	}
+	base := host.DeepCopy()
+	again := r.setConditions(host, facts, err)
+	host.Status.ObservedGeneration = host.Generation
+	if patchErr := status.Patch(ctx, r.Client, base, host); patchErr != nil {
+		return ctrl.Result{}, errors.Join(patchErr, err)
+	}
+	r.announce(base, host)
+	after, err := status.Result(err)
+	return status.Sooner(status.Sooner(result, again), after), err
+}
+
+// asStatus gives a problem with a credentials Secret its place among the errors that say what happens next.
+func asStatus(err error) error {
+	var problem *credentials.Problem
+	switch {
+	case !errors.As(err, &problem):
+		return err
+	case problem.Lasting:
+		return status.Stalled(problem.Reason, "%w", problem)
+	}
+	return status.Waiting(problem.Reason, missingSecretDelay, "%w", problem)
+}

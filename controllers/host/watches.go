@@ -1,0 +1,208 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+)
+
+// Field indexes of the cache.
+const (
+	indexSecret  = "spec.repository.credentialsSecretRef.name"
+	indexGateway = "status.connection.gateway"
+)
+
+// SetupWithManager makes the reconciler run in mgr. It adds r.Gateways to mgr as well.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	indexer := mgr.GetFieldIndexer()
+	if err := indexer.IndexField(context.Background(), &v1alpha1.Host{}, indexSecret, bySecret); err != nil {
+		return fmt.Errorf("indexing Hosts: %w", err)
+	}
+	if err := indexer.IndexField(context.Background(), &v1alpha1.ScheduleSet{}, indexGateway, byGateway); err != nil {
+		return fmt.Errorf("indexing ScheduleSets: %w", err)
+	}
+	if err := mgr.Add(r.Gateways); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.Host{}, builder.WithPredicates(hostChanged)).
+		Owns(&v1alpha1.ScheduleSet{}, builder.WithPredicates(setChanged)).
+		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Schedule{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSchedule), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(secretChanged)).
+		WatchesRawSource(source.Channel(r.Gateways.changes, handler.EnqueueRequestsFromMapFunc(r.hostsOfGateway))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(r.MaxConcurrent, 4)}).
+		Complete(r)
+}
+
+func bySecret(object client.Object) []string {
+	host, ok := object.(*v1alpha1.Host)
+	if !ok {
+		return nil
+	}
+	return []string{host.Spec.Repository.CredentialsSecretRef.Name}
+}
+
+// byGateway leaves out sessions that have ended: whether their replica lives does not matter.
+func byGateway(object client.Object) []string {
+	set, ok := object.(*v1alpha1.ScheduleSet)
+	if !ok || set.Status.Connection == nil || set.Status.Connection.DisconnectedTime != nil {
+		return nil
+	}
+	return []string{set.Status.Connection.Gateway}
+}
+
+// hostChanged passes what a Host's reconciliation looks at: not the conditions that it writes itself, nor the results of jobs.
+var hostChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*v1alpha1.Host)
+		if !ok {
+			return false
+		}
+		after, ok := e.ObjectNew.(*v1alpha1.Host)
+		return ok && !equality.Semantic.DeepEqual(lookedAt(before), lookedAt(after))
+	},
+}
+
+func lookedAt(host *v1alpha1.Host) *v1alpha1.Host {
+	return &v1alpha1.Host{
+		ObjectMeta: metav1.ObjectMeta{UID: host.UID, Generation: host.Generation, Labels: host.Labels, Annotations: host.Annotations, DeletionTimestamp: host.DeletionTimestamp},
+		Status: v1alpha1.HostStatus{
+			Enrollment: host.Status.Enrollment, EnrollmentRequest: host.Status.EnrollmentRequest, Agent: host.Status.Agent, Repository: host.Status.Repository,
+		},
+	}
+}
+
+// setChanged passes what the conditions follow from, and every change of a spec, which nobody else may make.
+var setChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false }, // it was made here
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*v1alpha1.ScheduleSet)
+		if !ok {
+			return false
+		}
+		after, ok := e.ObjectNew.(*v1alpha1.ScheduleSet)
+		return ok && (before.Generation != after.Generation || !equality.Semantic.DeepEqual(acked(before), acked(after)))
+	},
+}
+
+// acked leaves out the session's number and process: a reconnect to the same replica changes no condition.
+func acked(set *v1alpha1.ScheduleSet) *v1alpha1.ScheduleSetStatus {
+	status := &v1alpha1.ScheduleSetStatus{AppliedRevision: set.Status.AppliedRevision, Refusal: set.Status.Refusal, Duplicate: set.Status.Duplicate}
+	if c := set.Status.Connection; c != nil {
+		status.Connection = &v1alpha1.Connection{Gateway: c.Gateway, DisconnectedTime: c.DisconnectedTime}
+	}
+	return status
+}
+
+var secretChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*corev1.Secret)
+		if !ok {
+			return false
+		}
+		after, ok := e.ObjectNew.(*corev1.Secret)
+		return ok && !equality.Semantic.DeepEqual(before.Data, after.Data)
+	},
+}
+
+// hostsOfGroup is asked for the group before and after a change.
+func (r *Reconciler) hostsOfGroup(ctx context.Context, object client.Object) []ctrl.Request {
+	group, ok := object.(*v1alpha1.SourceGroup)
+	if !ok {
+		return nil
+	}
+	selected, _ := compile.GroupHosts(group, r.hostsIn(ctx, group.Namespace))
+	return requestsFor(selected)
+}
+
+// hostsOfSchedule is asked for the schedule before and after a change. An invalid one is for no host, and so is one whose groups are all missing: then
+// it is the coming of the group, or the change back, that concerns a host.
+func (r *Reconciler) hostsOfSchedule(ctx context.Context, object client.Object) []ctrl.Request {
+	schedule, ok := object.(*v1alpha1.Schedule)
+	if !ok {
+		return nil
+	}
+	groups := &v1alpha1.SourceGroupList{}
+	if err := r.Client.List(ctx, groups, client.InNamespace(schedule.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing the SourceGroups that a Schedule may name", "schedule", client.ObjectKeyFromObject(schedule))
+		return nil
+	}
+	selected, _ := compile.ScheduleHosts(schedule, groups.Items, r.hostsIn(ctx, schedule.Namespace))
+	return requestsFor(selected)
+}
+
+func (r *Reconciler) hostsIn(ctx context.Context, namespace string) []v1alpha1.Host {
+	hosts := &v1alpha1.HostList{}
+	if err := r.Client.List(ctx, hosts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing Hosts", "namespace", namespace)
+	}
+	return hosts.Items
+}
+
+func (r *Reconciler) hostsOfSecret(ctx context.Context, secret client.Object) []ctrl.Request {
+	hosts := &v1alpha1.HostList{}
+	err := r.Client.List(ctx, hosts, client.InNamespace(secret.GetNamespace()), client.MatchingFields{indexSecret: secret.GetName()}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing the Hosts of a credentials Secret", "secret", client.ObjectKeyFromObject(secret))
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(hosts.Items))
+	for i := range hosts.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&hosts.Items[i])})
+	}
+	return requests
+}
+
+// hostsOfGateway returns the hosts whose newest session a replica holds. Of one that proved to be alive only those matter that are not held for connected.
+func (r *Reconciler) hostsOfGateway(ctx context.Context, lease client.Object) []ctrl.Request {
+	id := lease.GetName()[len(v1alpha1.GatewayLeasePrefix):]
+	sets := &v1alpha1.ScheduleSetList{}
+	if err := r.Client.List(ctx, sets, client.MatchingFields{indexGateway: id}, client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing the ScheduleSets of a gateway replica", "gateway", id)
+		return nil
+	}
+	alive := r.Gateways.Life(id).State == Alive
+	var requests []ctrl.Request
+	for i := range sets.Items {
+		key := client.ObjectKeyFromObject(&sets.Items[i])
+		if alive && r.heldForConnected(ctx, key) {
+			continue
+		}
+		requests = append(requests, ctrl.Request{NamespacedName: key})
+	}
+	return requests
+}
+
+func (r *Reconciler) heldForConnected(ctx context.Context, key client.ObjectKey) bool {
+	host := &v1alpha1.Host{}
+	if err := r.Client.Get(ctx, key, host, client.UnsafeDisableDeepCopy); err != nil {
+		return false
+	}
+	c := condition(host, v1alpha1.ConditionConnected)
+	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+func requestsFor(hosts []*v1alpha1.Host) []ctrl.Request {
+	requests := make([]ctrl.Request, 0, len(hosts))
+	for _, h := range hosts {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(h)})
+	}
+	return requests
+}

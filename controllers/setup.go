@@ -1,0 +1,110 @@
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/host"
+	"github.com/restic-manager/restic-manager/controllers/hostjob"
+	"github.com/restic-manager/restic-manager/controllers/repomaintenance"
+	"github.com/restic-manager/restic-manager/controllers/schedule"
+	"github.com/restic-manager/restic-manager/controllers/signing"
+	"github.com/restic-manager/restic-manager/controllers/sourcegroup"
+)
+
+// DefaultTokenTTL is how long an enrolment token is good for.
+const DefaultTokenTTL = time.Hour
+
+// Options of Setup.
+type Options struct {
+	// Namespace of the operator, where the gateways' Leases are.
+	Namespace string
+	// GatewayURL is where machines find the gateway: https://host[:port].
+	GatewayURL string
+	// TLSPins pin the gateway's certificate chain ("sha256:<base64>" of a SubjectPublicKeyInfo). Empty: machines use their own trust store.
+	TLSPins []string
+	// TokenTTL, default DefaultTokenTTL.
+	TokenTTL time.Duration
+	// Keys sign what agents obey.
+	Keys *signing.Keys
+	// Clock, default the real one.
+	Clock clock.WithTicker
+}
+
+// NewScheme returns a scheme with every kind that the controllers use.
+func NewScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}
+
+// CacheOptions are those of the manager's cache: of Secrets only those that are marked as credentials, of Leases only those of
+// gateways in the operator's namespace. watched limits everything else to some namespaces; none means all.
+func CacheOptions(namespace string, watched []string) cache.Options {
+	options := cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelCredentials: "true"})},
+			&coordinationv1.Lease{}: {
+				Namespaces: map[string]cache.Config{namespace: {}},
+				Label:      labels.SelectorFromSet(labels.Set{v1alpha1.GatewayLeaseLabel: v1alpha1.GatewayLeaseComponent}),
+			},
+		},
+	}
+	for _, w := range watched {
+		if options.DefaultNamespaces == nil {
+			options.DefaultNamespaces = map[string]cache.Config{}
+		}
+		options.DefaultNamespaces[w] = cache.Config{}
+	}
+	return options
+}
+
+// Setup adds every reconciler to a manager whose cache was made with CacheOptions.
+func Setup(mgr ctrl.Manager, o Options) error {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.TokenTTL == 0 {
+		o.TokenTTL = DefaultTokenTTL
+	}
+	reconcilers := []struct {
+		kind       string
+		reconciler interface{ SetupWithManager(ctrl.Manager) error }
+	}{
+		{"Host", &host.Reconciler{
+			Client:     mgr.GetClient(),
+			Live:       mgr.GetAPIReader(),
+			Clock:      o.Clock,
+			Recorder:   mgr.GetEventRecorder(v1alpha1.ManagerControllers),
+			Signer:     o.Keys,
+			Gateways:   host.NewGateways(mgr.GetCache(), mgr.GetAPIReader(), o.Namespace, o.Clock),
+			GatewayURL: o.GatewayURL,
+			TLSPins:    o.TLSPins,
+			TokenTTL:   o.TokenTTL,
+		}},
+		{"SourceGroup", &sourcegroup.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
+		{"Schedule", &schedule.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
+		{"RepoMaintenance", &repomaintenance.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
+		{"HostJob", &hostjob.Reconciler{Client: mgr.GetClient(), Clock: o.Clock, Signer: o.Keys}},
+	}
+	for _, r := range reconcilers {
+		if err := r.reconciler.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("setting up the reconciler of %s: %w", r.kind, err)
+		}
+	}
+	return nil
+}
