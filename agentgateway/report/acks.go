@@ -1,0 +1,116 @@
+package report
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const maxMessage = 1024
+
+// SetAcked writes that a set is in force, or why it is not. An ack that says what is on record writes nothing.
+func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) error {
+	var uid string
+	refused := false
+	err := w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
+		uid, refused = set.Spec.Host.UID, false
+		if !ours(set, s) {
+			return errUnchanged
+		}
+		if ack.Applied {
+			if set.Status.AppliedRevision == ack.Revision && set.Status.Refusal == nil {
+				return errUnchanged
+			}
+			set.Status.OfferedRevision = ack.Revision
+			noteApplied(set, ack.Revision, w.now())
+			set.Status.Refusal = nil
+			return nil
+		}
+		refused = true
+		refusal := v1alpha1.Refusal{Revision: ack.Revision, Reason: string(ack.Reason), Message: cut(ack.Message, maxMessage), Time: w.now()}
+		if same(set.Status.Refusal, &refusal) {
+			return errUnchanged
+		}
+		set.Status.OfferedRevision = ack.Revision
+		set.Status.Refusal = &refusal
+		return nil
+	})
+	if apierrors.IsNotFound(err) {
+		return nil // the session is about to be closed for it
+	}
+	if err != nil || !refused {
+		return err
+	}
+	return w.emit(ctx, event{host: s.Host, hostUID: uid, kind: corev1.EventTypeWarning, reason: v1alpha1.EventSetRefused,
+		action: "ApplyScheduleSet", id: ack.Revision + string(ack.Reason),
+		note: fmt.Sprintf("The machine refused schedule set %.12s (%s): %s. The set in force stays in force.", ack.Revision, ack.Reason, ack.Message)})
+}
+
+func same(a, b *v1alpha1.Refusal) bool {
+	return a != nil && a.Revision == b.Revision && a.JobID == b.JobID && a.Reason == b.Reason && a.Message == b.Message
+}
+
+// CommandAcked writes why a command was refused. That a job was run before is no refusal while the job is unfinished: its command is
+// sent again in every session.
+func (w *Writer) CommandAcked(ctx context.Context, s Session, ack *wire.CommandAck) error {
+	if ack.Accepted {
+		return nil
+	}
+	if ack.Reason == wire.RefusalAlreadyRun {
+		unfinished, err := w.unfinished(ctx, s.Host, ack.JobID)
+		if err != nil || unfinished {
+			return err
+		}
+	}
+	var uid string
+	refused := false
+	err := w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
+		uid, refused = set.Spec.Host.UID, false
+		if !ours(set, s) {
+			return errUnchanged
+		}
+		refused = true
+		refusal := v1alpha1.Refusal{JobID: ack.JobID, Reason: string(ack.Reason), Message: cut(ack.Message, maxMessage), Time: w.now()}
+		if same(set.Status.CommandRefusal, &refusal) {
+			return errUnchanged
+		}
+		set.Status.CommandRefusal = &refusal
+		return nil
+	})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil || !refused {
+		return err
+	}
+	return w.emit(ctx, event{host: s.Host, hostUID: uid, kind: corev1.EventTypeWarning, reason: v1alpha1.EventCommandRefused,
+		action: "RunCommand", id: ack.JobID + string(ack.Reason),
+		note: fmt.Sprintf("The machine refused the command of job %s (%s): %s", ack.JobID, ack.Reason, ack.Message)})
+}
+
+// unfinished looks a job up by its id, which holds the HostJob's UID.
+func (w *Writer) unfinished(ctx context.Context, host wire.HostRef, jobID string) (bool, error) {
+	var jobs v1alpha1.HostJobList
+	if err := w.o.Cache.List(ctx, &jobs, client.InNamespace(host.Namespace)); err != nil {
+		return false, err
+	}
+	for i := range jobs.Items {
+		job := &jobs.Items[i]
+		if wire.CommandID(string(job.UID)) != jobID || job.Spec.HostRef.Name != host.Name {
+			continue
+		}
+		// The cache may be behind a result that was stored a moment ago.
+		var live v1alpha1.HostJob
+		if err := w.o.Live.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Name}, &live); err != nil {
+			return false, client.IgnoreNotFound(err)
+		}
+		return !live.Status.Phase.Finished(), nil
+	}
+	return false, nil
+}

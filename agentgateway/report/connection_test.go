@@ -1,0 +1,275 @@
+package report
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func refusal(t *testing.T, err error, code wire.Code) *wire.Error {
+	t.Helper()
+	var e *wire.Error
+	if !errors.As(err, &e) || e.Code != code {
+		t.Fatalf("got %v, want %s", err, code)
+	}
+	return e
+}
+
+func TestTheGreaterSessionCounterIsOnRecord(t *testing.T) {
+	f := newFixture(t)
+	f.connect(3, "p1")
+	got := f.set().Status.Connection
+	if got.Gateway != "gw-1" || got.Session != 3 || got.Process != "p1" || !got.ConnectedTime.Time.Equal(start) {
+		t.Errorf("connection is %+v", got)
+	}
+	for _, counter := range []int64{2, 3} {
+		if e := refusal(t, f.Connect(t.Context(), f.newcomer(counter, "p1")), wire.CodeStaleSession); e.Session != 3 {
+			t.Errorf("the counter on record is told as %d", e.Session)
+		}
+	}
+	f.connect(4, "p1")
+	if got := f.set().Status.Connection; got.Session != 4 || got.PreviousProcess != "" {
+		t.Errorf("connection is %+v", got)
+	}
+	if w := f.meter.wrote(); w["schedulesets"] != 2 {
+		t.Errorf("writes are %v, want one for each connection", w)
+	}
+}
+
+func TestAnOlderConnectionThatIsWrittenLateNeverWins(t *testing.T) {
+	f := newFixture(t)
+	other := f.replica("gw-2", f.clock)
+	slow := &interceptor{Client: f.client}
+	slow.beforePatch = func(client.Object) error {
+		slow.beforePatch = nil
+		// Between this replica's read and its write the agent has moved on.
+		return other.Connect(t.Context(), f.newcomer(6, "p1"))
+	}
+	late := NewWriter(Options{Client: slow, Live: f.client, Cache: f.client, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
+	refusal(t, late.Connect(t.Context(), f.newcomer(5, "p1")), wire.CodeStaleSession)
+	if got := f.set().Status.Connection; got.Session != 6 || got.Gateway != "gw-2" {
+		t.Errorf("connection is %+v", got)
+	}
+}
+
+func TestTheEndOfAnOlderSessionDoesNotDisconnectTheNewer(t *testing.T) {
+	f := newFixture(t)
+	older := f.connect(1, "p1")
+	newer := f.connect(2, "p1")
+	f.meter.wrote()
+	if err := f.Disconnect(t.Context(), older, start); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.set().Status.Connection.DisconnectedTime; got != nil || len(f.meter.wrote()) != 0 {
+		t.Errorf("the newer session was disconnected at %v", got)
+	}
+	for range 2 {
+		if err := f.Disconnect(t.Context(), newer, start.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := f.set().Status.Connection.DisconnectedTime; got == nil || !got.Time.Equal(start.Add(time.Minute)) {
+		t.Errorf("disconnected at %v", got)
+	}
+	if w := f.meter.wrote(); w["schedulesets"] != 1 {
+		t.Errorf("writes are %v, want one", w)
+	}
+	f.connect(3, "p1")
+	if got := f.set().Status.Connection.DisconnectedTime; got != nil {
+		t.Errorf("the new connection is disconnected at %v", got)
+	}
+}
+
+func TestACloneIsToldAndDoesNotFlap(t *testing.T) {
+	f := newFixture(t)
+	f.connect(1, "original")
+	f.connect(2, "clone") // might be a restart of the agent
+	n := f.newcomer(3, "original")
+	if e := refusal(t, f.Connect(t.Context(), n), wire.CodeDuplicateIdentity); e.RetryAfterSeconds != 300 {
+		t.Errorf("retry after %d s", e.RetryAfterSeconds)
+	}
+	status := f.set().Status
+	if status.Connection.Process != "clone" || status.Connection.Session != 2 {
+		t.Errorf("the connection went over to %+v", status.Connection)
+	}
+	if d := status.Duplicate; d == nil || d.Process != "original" || d.Hostname != "host-of-original" || !d.LastSeen.Time.Equal(start) {
+		t.Errorf("duplicate is %+v", d)
+	}
+	if _, ok := f.events()[v1alpha1.EventDuplicateIdentity]; !ok {
+		t.Error("no Event")
+	}
+	f.meter.wrote()
+	refusal(t, f.Connect(t.Context(), n), wire.CodeDuplicateIdentity)
+	if w := f.meter.wrote(); len(w) != 0 {
+		t.Errorf("an attempt right after wrote %v", w)
+	}
+	f.connect(4, "clone") // the other goes on, and the original stays known
+	refusal(t, f.Connect(t.Context(), f.newcomer(5, "original")), wire.CodeDuplicateIdentity)
+
+	if err := f.Disconnect(t.Context(), f.session(4, "clone"), start); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.SetTime(start.Add(time.Hour))
+	f.connect(6, "original") // the other one is gone
+	if got := f.set().Status; got.Connection.PreviousProcess != "clone" || got.Duplicate != nil {
+		t.Errorf("connection is %+v, duplicate %+v", got.Connection, got.Duplicate)
+	}
+}
+
+func TestAnAgentThatReturnsAfterItsGatewayLostTheOtherIsTaken(t *testing.T) {
+	f := newFixture(t)
+	f.connect(1, "a")
+	f.connect(2, "b")
+	n := f.newcomer(3, "a")
+	n.Holds = func(counter int64) bool { return counter != 2 }
+	if err := f.Connect(t.Context(), n); err != nil {
+		t.Errorf("this replica knows that it does not hold b any more, and says %v", err)
+	}
+}
+
+func TestAConnectionIsRefused(t *testing.T) {
+	f := newFixture(t)
+	n := f.newcomer(1, "p1")
+	n.SigningKey = keyOf('z')
+	refusal(t, f.Connect(t.Context(), n), wire.CodeBadSignature)
+	n = f.newcomer(1, "p1")
+	n.Host.Name = "nobody"
+	refusal(t, f.Connect(t.Context(), n), wire.CodeUnknownHost)
+	if w := f.meter.wrote(); len(w) != 0 {
+		t.Errorf("writes are %v", w)
+	}
+}
+
+func TestTheRevisionInForceIsWrittenWithTheConnection(t *testing.T) {
+	f := newFixture(t)
+	n := f.newcomer(1, "p1")
+	n.AppliedRevision = "r1"
+	if err := f.Connect(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.set().Status; got.AppliedRevision != "r1" || got.AppliedTime == nil || f.meter.wrote()["schedulesets"] != 1 {
+		t.Errorf("status is %+v", got)
+	}
+	// The ack that may follow says nothing new.
+	if err := f.SetAcked(t.Context(), n.Session, &wire.SetAck{Revision: "r1", Applied: true}); err != nil {
+		t.Fatal(err)
+	}
+	if w := f.meter.wrote(); len(w) != 0 {
+		t.Errorf("writes are %v", w)
+	}
+	n = f.newcomer(2, "p2") // its state folder was lost
+	if err := f.Connect(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.set().Status; got.AppliedRevision != "" || got.AppliedTime != nil {
+		t.Errorf("status is %+v", got)
+	}
+}
+
+func TestTheAgentIsWrittenOnlyWhenItChanged(t *testing.T) {
+	f := newFixture(t)
+	body := &wire.HelloBody{AgentVersion: "v1", Protocol: 1, ResticVersion: "0.19.1", System: wire.System{OS: "linux", Arch: "amd64", Hostname: "a"}}
+	for _, c := range []struct {
+		name   string
+		change func()
+		skew   time.Duration
+		writes int
+		want   int64
+	}{
+		{name: "the first time", skew: 2 * time.Second, writes: 1, want: 2},
+		{name: "again with a little more skew", skew: 25 * time.Second, want: 2},
+		{name: "with much more skew", skew: 40 * time.Second, writes: 1, want: 40},
+		{name: "over the limit", skew: 61 * time.Second, writes: 1, want: 61},
+		{name: "a bit further", skew: 70 * time.Second, want: 61},
+		{name: "within the limit again", skew: 59 * time.Second, writes: 1, want: 59},
+		{name: "upgraded", skew: 50 * time.Second, change: func() { body.ResticVersion = "0.20.0" }, writes: 1, want: 59},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.change != nil {
+				c.change()
+			}
+			if err := f.Agent(t.Context(), f.host, body, c.skew); err != nil {
+				t.Fatal(err)
+			}
+			if w := f.meter.wrote(); w["hosts"] != c.writes {
+				t.Errorf("writes are %v, want %d", w, c.writes)
+			}
+			want := &v1alpha1.AgentStatus{Version: "v1", Protocol: 1, ResticVersion: body.ResticVersion, OS: "linux", Arch: "amd64", Hostname: "a",
+				ClockSkewSeconds: c.want}
+			if diff := cmp.Diff(want, f.getHost().Status.Agent); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSetAcks(t *testing.T) {
+	f := newFixture(t)
+	older := f.connect(1, "p1")
+	s := f.connect(2, "p1")
+	f.meter.wrote()
+	ack := func(s Session, ack wire.SetAck, writes map[string]int) {
+		t.Helper()
+		if err := f.SetAcked(t.Context(), s, &ack); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(writes, f.meter.wrote()); diff != "" {
+			t.Errorf("writes after %+v: %s", ack, diff)
+		}
+	}
+	one := map[string]int{"schedulesets": 1}
+	ack(s, wire.SetAck{Revision: "r1", Applied: true}, one)
+	ack(s, wire.SetAck{Revision: "r1", Applied: true}, nil)
+	ack(older, wire.SetAck{Revision: "r0", Applied: true}, nil)
+	bad := wire.SetAck{Revision: "r2", Reason: wire.RefusalBadSignature, Message: "signed by no key that this machine trusts"}
+	ack(s, bad, map[string]int{"schedulesets": 1, "events": 1})
+	ack(s, bad, nil)
+	got := f.set().Status
+	if got.AppliedRevision != "r1" || got.OfferedRevision != "r2" || got.Refusal == nil || got.Refusal.Reason != "BadSignature" || got.Refusal.Revision != "r2" {
+		t.Errorf("status is %+v", got)
+	}
+	if e := f.events()[v1alpha1.EventSetRefused]; e.Regarding.Kind != "Host" || e.Regarding.Name != "web-1" || e.Type != "Warning" {
+		t.Errorf("event is %+v", e)
+	}
+	ack(s, wire.SetAck{Revision: "r3", Applied: true}, one)
+	if got := f.set().Status; got.Refusal != nil || got.AppliedRevision != "r3" || got.OfferedRevision != "r3" {
+		t.Errorf("status is %+v", got)
+	}
+}
+
+func TestCommandAcks(t *testing.T) {
+	f := newFixture(t)
+	s := f.connect(1, "p1")
+	running := f.job("running", v1alpha1.JobRunning)
+	done := f.job("done", v1alpha1.JobSucceeded)
+	f.meter.wrote()
+	for _, c := range []struct {
+		name   string
+		ack    wire.CommandAck
+		writes map[string]int
+	}{
+		{"accepted", wire.CommandAck{JobID: "job-1", Accepted: true}, nil},
+		{"known already, and still running", wire.CommandAck{JobID: wire.CommandID(string(running.UID)), Reason: wire.RefusalAlreadyRun}, nil},
+		{"refused", wire.CommandAck{JobID: "job-1", Reason: wire.RefusalExpired, Message: "too late"}, map[string]int{"schedulesets": 1, "events": 1}},
+		{"refused again", wire.CommandAck{JobID: "job-1", Reason: wire.RefusalExpired, Message: "too late"}, nil},
+		{"replayed after its end", wire.CommandAck{JobID: wire.CommandID(string(done.UID)), Reason: wire.RefusalAlreadyRun},
+			map[string]int{"schedulesets": 1, "events": 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := f.CommandAcked(t.Context(), s, &c.ack); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.writes, f.meter.wrote()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	if got := f.set().Status.CommandRefusal; got == nil || got.Reason != "AlreadyRun" || got.JobID != wire.CommandID(string(done.UID)) {
+		t.Errorf("refusal is %+v", got)
+	}
+}

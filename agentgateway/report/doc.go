@@ -1,0 +1,26 @@
+// Package report is the one writer of what machines say: connections and acks on ScheduleSet status, results on Host and HostJob status,
+// and Events.
+//
+// # Use
+//
+// A Writer has one method for each thing that is written. A Stream takes the messages of one session and stores them in order:
+// for a durable report first the Event, then the HostJob, then the Host together with the report's place in the outbox, and last the ack. What
+// could not be stored is tried again with backoff for as long as the session lasts, and is not acked; the agent sends it again in its
+// next session, where the place in the outbox tells whether it was stored after all.
+//
+// # Who wins
+//
+// Every write is a merge patch with the resourceVersion of a live read, repeated from a new read on conflict. So of two replicas that
+// speak for one host, the one with the greater session counter wins, whatever the order of their requests. All replicas share one field
+// manager and never write a condition.
+//
+// # What a machine can make us write
+//
+// Only its own Host's status, HostJobs that name this Host, and its ScheduleSet's status. Times are clamped to when the message was
+// received, texts and lists are cut, and results are kept only for groups that are in the host's set. A report that the API server will never take is
+// acked as discarded, so that it does not block those behind it.
+//
+// # Locks
+//
+// None but that of the Stream's lane; a Stream's other fields belong to the goroutine that works it off.
+package report

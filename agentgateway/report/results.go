@@ -1,0 +1,216 @@
+package report
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Bounds of one entry of Host status, of which there may be 100.
+const (
+	maxResultMessage = 512
+	maxResultPaths   = 5
+	maxResultPath    = 256
+	maxResults       = 100
+)
+
+// discarded says why a report will never be stored.
+type discarded struct{ reason string }
+
+func (d *discarded) Error() string { return "discarded: " + d.reason }
+
+var hostDeleted = &discarded{reason: "the Host was deleted"}
+
+// repeated is returned for a report that is stored already.
+type repeated struct{}
+
+func (repeated) Error() string { return "stored already" }
+
+// liveHost reads the Host that a report is for, unless the report is stored already.
+func (w *Writer) liveHost(ctx context.Context, host wire.HostRef, id wire.ReportID) (*v1alpha1.Host, error) {
+	var h v1alpha1.Host
+	if err := w.o.Live.Get(ctx, key(host), &h); apierrors.IsNotFound(err) {
+		return nil, hostDeleted
+	} else if err != nil {
+		return nil, err
+	}
+	if stored(&h, id) {
+		return nil, repeated{}
+	}
+	return &h, nil
+}
+
+func stored(h *v1alpha1.Host, id wire.ReportID) bool {
+	last := h.Status.LastReport
+	return last != nil && last.Epoch == id.Epoch && id.Seq <= last.Seq
+}
+
+// changeHost writes a report's part of the Host together with its place in the outbox. The first try uses the Host as it was read.
+func (w *Writer) changeHost(ctx context.Context, h *v1alpha1.Host, id wire.ReportID, apply func(*v1alpha1.Host)) error {
+	write := func(h *v1alpha1.Host) error {
+		if stored(h, id) {
+			return repeated{}
+		}
+		apply(h)
+		h.Status.LastReport = &v1alpha1.ReportPosition{Epoch: id.Epoch, Seq: id.Seq}
+		return nil
+	}
+	name := types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
+	err := patch(ctx, w, "hosts", h, write)
+	if apierrors.IsConflict(err) {
+		err = change(ctx, w, "hosts", name, write)
+	}
+	if apierrors.IsNotFound(err) {
+		return hostDeleted
+	}
+	return err
+}
+
+// finished stores the result of a job: Event, HostJob, Host.
+func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, received time.Time) error {
+	h, err := w.liveHost(ctx, s.Host, m.Report)
+	if err != nil {
+		return err
+	}
+	groups, known, err := w.groups(ctx, s.Host)
+	if err != nil {
+		return err
+	}
+	if e, ok := resultEvent(h, m); ok {
+		if err := w.emit(ctx, e); err != nil {
+			return err
+		}
+	}
+	if err := w.ended(ctx, s, m, received); err != nil {
+		return err
+	}
+	return w.changeHost(ctx, h, m.Report, func(h *v1alpha1.Host) {
+		switch m.Job.Kind {
+		case wire.JobBackup:
+			noteBackup(h, m, received)
+			if known {
+				h.Status.SourceGroups = slices.DeleteFunc(h.Status.SourceGroups, func(r v1alpha1.SourceGroupResult) bool {
+					return !slices.Contains(groups, r.Name)
+				})
+			}
+		case wire.JobInit:
+			noteInit(h, m, received)
+		}
+	})
+}
+
+// groups are those in the host's published set; known is false when there is none.
+func (w *Writer) groups(ctx context.Context, host wire.HostRef) (names []string, known bool, err error) {
+	var set v1alpha1.ScheduleSet
+	if err := w.o.Cache.Get(ctx, key(host), &set); apierrors.IsNotFound(err) {
+		return nil, false, nil
+	} else if err != nil {
+		return nil, false, err
+	}
+	for i := range set.Spec.Groups {
+		names = append(names, set.Spec.Groups[i].Name)
+	}
+	return names, true, nil
+}
+
+var results = map[wire.Outcome]v1alpha1.JobResult{
+	wire.OutcomeSucceeded:           v1alpha1.ResultSucceeded,
+	wire.OutcomeCompletedWithErrors: v1alpha1.ResultCompletedWithErrors,
+	wire.OutcomeFailed:              v1alpha1.ResultFailed,
+	wire.OutcomeCancelled:           v1alpha1.ResultCancelled,
+}
+
+// noteBackup replaces the group's last result.
+func noteBackup(h *v1alpha1.Host, m *wire.JobFinished, received time.Time) {
+	if m.Job.SourceGroup == "" {
+		return
+	}
+	i := slices.IndexFunc(h.Status.SourceGroups, func(r v1alpha1.SourceGroupResult) bool { return r.Name == m.Job.SourceGroup })
+	if i < 0 {
+		if len(h.Status.SourceGroups) >= maxResults {
+			h.Status.SourceGroups = slices.Delete(h.Status.SourceGroups, 0, 1)
+		}
+		h.Status.SourceGroups = append(h.Status.SourceGroups, v1alpha1.SourceGroupResult{Name: m.Job.SourceGroup})
+		i = len(h.Status.SourceGroups) - 1
+	}
+	r := &h.Status.SourceGroups[i]
+	r.JobID, r.Schedule, r.Result = m.Job.JobID, m.Job.Schedule, results[m.Outcome]
+	r.Reason, r.Message = string(m.Reason), cut(m.Message, maxResultMessage)
+	r.StartTime, r.FinishTime = clamp(m.StartedAt, received), clamp(m.FinishedAt, received)
+	r.Backup = backupSummary(m.Backup, maxResultPaths, maxResultPath)
+	wrote := m.Backup != nil && m.Backup.SnapshotID != ""
+	if wrote {
+		r.LastSnapshotID = m.Backup.SnapshotID
+	}
+	switch {
+	case m.Outcome == wire.OutcomeSucceeded || wrote:
+		r.ConsecutiveFailures = 0
+	case m.Outcome == wire.OutcomeFailed || m.Outcome == wire.OutcomeCompletedWithErrors:
+		r.ConsecutiveFailures++
+	}
+	if m.Outcome == wire.OutcomeSucceeded {
+		r.LastSuccessTime = later(r.LastSuccessTime, r.FinishTime)
+		h.Status.LastSuccessTime = later(h.Status.LastSuccessTime, r.FinishTime)
+	}
+}
+
+func later(a, b *metav1.Time) *metav1.Time {
+	if a == nil || b != nil && a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// noteInit takes the result of an initialisation as what is known of the repository.
+func noteInit(h *v1alpha1.Host, m *wire.JobFinished, received time.Time) {
+	state := wire.RepositoryReady
+	if m.Outcome != wire.OutcomeSucceeded {
+		state = wire.RepositoryFailed
+	}
+	url := ""
+	if h.Status.Repository != nil {
+		url = h.Status.Repository.URL
+	}
+	noteRepository(h, &wire.RepoState{State: state, Reason: m.Reason, Message: m.Message, URL: url, Time: m.FinishedAt}, received)
+}
+
+func noteRepository(h *v1alpha1.Host, m *wire.RepoState, received time.Time) {
+	at := clamp(m.Time, received)
+	if at == nil {
+		at = clamp(received, received)
+	}
+	h.Status.Repository = &v1alpha1.RepositoryStatus{State: string(m.State), Reason: string(m.Reason), Message: cut(m.Message, maxMessage),
+		URL: m.URL, Time: *at}
+	if m.State == wire.RepositoryReady {
+		h.Status.Repository.Reason, h.Status.Repository.Message = "", ""
+	}
+}
+
+// repoState stores a change of the repository's state. Retrying is no Event: it comes and goes with the network.
+func (w *Writer) repoState(ctx context.Context, s Session, m *wire.RepoState, received time.Time) error {
+	h, err := w.liveHost(ctx, s.Host, m.Report)
+	if err != nil {
+		return err
+	}
+	e := event{host: s.Host, hostUID: string(h.UID), action: "OpenRepository", id: m.Report.String()}
+	switch m.State {
+	case wire.RepositoryReady:
+		e.kind, e.reason, e.note = corev1.EventTypeNormal, v1alpha1.EventRepositoryReady, "The machine opened its repository "+m.URL+"."
+	case wire.RepositoryFailed:
+		e.kind, e.reason = corev1.EventTypeWarning, v1alpha1.EventRepositoryFailed
+		e.note = "The machine cannot use its repository " + m.URL + " (" + string(m.Reason) + "): " + m.Message
+	}
+	if e.reason != "" {
+		if err := w.emit(ctx, e); err != nil {
+			return err
+		}
+	}
+	return w.changeHost(ctx, h, m.Report, func(h *v1alpha1.Host) { noteRepository(h, m, received) })
+}

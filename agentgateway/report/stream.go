@@ -1,0 +1,193 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/restic-manager/restic-manager/agentgateway/internal/lane"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"k8s.io/utils/clock"
+)
+
+const (
+	// waiting bounds the messages of one session that wait to be stored; patience is how long a peer is held up before it is cut.
+	waiting  = 64
+	patience = 20 * time.Second
+	// progressEvery is how often the progress of a job is written at most.
+	progressEvery = 10 * time.Second
+
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// Peer is the way back to the agent.
+type Peer interface {
+	Send(wire.Message) error
+	Close(*wire.Error)
+}
+
+// Stream stores what one session says, in order.
+type Stream struct {
+	w    *Writer
+	s    Session
+	peer Peer
+	log  *slog.Logger
+	lane *lane.Lane[item]
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	// shown is when the progress of each job was written last, and whether it was retrying.
+	shown map[string]shown
+}
+
+type item struct {
+	message  wire.Message
+	received time.Time
+}
+
+type shown struct {
+	at       time.Time
+	retrying bool
+}
+
+// NewStream returns a stream that must be ended.
+func (w *Writer) NewStream(s Session, peer Peer) *Stream {
+	st := &Stream{w: w, s: s, peer: peer, log: w.o.Logger.With("host", s.Host.String(), "session", s.Counter)}
+	st.ctx, st.cancel = context.WithCancel(context.Background())
+	st.lane = lane.New(waiting, st.handle, newerProgress)
+	return st
+}
+
+// newerProgress: of a job's progress only the newest is of interest.
+func newerProgress(old, next item) bool {
+	a, ok := old.message.(*wire.JobProgress)
+	b, also := next.message.(*wire.JobProgress)
+	return ok && also && a.Job.JobID == b.Job.JobID
+}
+
+// Take queues a message. It holds the peer up while too many wait; an error means that the session is to end.
+func (st *Stream) Take(m wire.Message) error {
+	ctx, cancel := context.WithTimeout(st.ctx, patience)
+	defer cancel()
+	if err := st.lane.Put(ctx, item{m, st.w.o.Clock.Now()}); err != nil {
+		return &wire.Error{Code: wire.CodeBusy, Message: "reports cannot be stored as fast as they come", RetryAfterSeconds: 10}
+	}
+	return nil
+}
+
+// End drops what waits. What was not acked, the agent sends again in its next session.
+func (st *Stream) End() {
+	st.cancel()
+	st.lane.End()
+}
+
+// handle stores one message, however long it takes.
+func (st *Stream) handle(it item) {
+	wait := firstRetry
+	for {
+		err := st.store(it)
+		if err == nil || st.ctx.Err() != nil || st.settle(it, err) {
+			return
+		}
+		st.log.Warn("not stored yet", "type", string(it.message.MessageType()), "retryIn", wait.String(), "error", err)
+		if !sleep(st.ctx, st.w.o.Clock, wait) {
+			return
+		}
+		wait = min(2*wait, lastRetry)
+	}
+}
+
+func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
+	timer := c.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (st *Stream) store(it item) error {
+	switch m := it.message.(type) {
+	case *wire.SetAck:
+		return st.w.SetAcked(st.ctx, st.s, m)
+	case *wire.CommandAck:
+		return st.w.CommandAcked(st.ctx, st.s, m)
+	case *wire.JobStarted:
+		return st.w.started(st.ctx, st.s, m, it.received)
+	case *wire.JobProgress:
+		return st.progress(m, it.received)
+	case *wire.JobFinished:
+		delete(st.shown, m.Job.JobID)
+		return st.acked(m, st.w.finished(st.ctx, st.s, m, it.received))
+	case *wire.RepoState:
+		return st.acked(m, st.w.repoState(st.ctx, st.s, m, it.received))
+	}
+	return nil
+}
+
+// progress writes what is worth a write: the first, what began or ceased to be retried, and the rest every 10 s.
+func (st *Stream) progress(m *wire.JobProgress, received time.Time) error {
+	if m.Job.HostJob == "" {
+		return nil
+	}
+	last, known := st.shown[m.Job.JobID]
+	retrying := m.Retrying != ""
+	if known && last.retrying == retrying && received.Sub(last.at) < progressEvery {
+		return nil
+	}
+	if err := st.w.progress(st.ctx, st.s, m, received); err != nil {
+		return err
+	}
+	if st.shown == nil || len(st.shown) > 100 { // bounded, whatever ids the machine makes up
+		st.shown = map[string]shown{}
+	}
+	st.shown[m.Job.JobID] = shown{received, retrying}
+	return nil
+}
+
+// acked tells the agent that a report is stored, or never will be.
+func (st *Stream) acked(m wire.Report, err error) error {
+	ack := &wire.ReportAck{Report: m.ID()}
+	result := "stored"
+	var lost *discarded
+	switch {
+	case err == nil:
+		st.log.Info("report stored", "type", string(m.MessageType()), "report", m.ID().String())
+	case errors.As(err, &repeated{}):
+		result = "repeated"
+	case errors.As(err, &lost):
+		result, ack.Discarded, ack.Reason = "discarded", true, lost.reason
+	case hopeless(err):
+		result, ack.Discarded, ack.Reason = "discarded", true, "the API server does not take it: "+cut(err.Error(), 512)
+	default:
+		return err
+	}
+	if ack.Discarded {
+		st.log.Warn("report discarded", "type", string(m.MessageType()), "report", m.ID().String(), "reason", ack.Reason)
+	}
+	st.w.o.Meter.Reported(result)
+	if err := st.peer.Send(ack); err != nil {
+		st.peer.Close(&wire.Error{Code: wire.CodeBusy, Message: err.Error(), RetryAfterSeconds: 10})
+	}
+	return nil
+}
+
+// settle ends the retries that cannot help.
+func (st *Stream) settle(it item, err error) bool {
+	if errors.Is(err, errSuperseded) {
+		// Not one more: a later report that is stored would make this one look stored too when the newer session sends it.
+		st.log.Info("a newer session speaks for the host", "type", string(it.message.MessageType()))
+		st.End()
+		st.peer.Close(&wire.Error{Code: wire.CodeSuperseded, Message: "a newer connection of this host took over"})
+		return true
+	}
+	if _, durable := it.message.(wire.Report); !durable && hopeless(err) {
+		st.log.Error("dropped: the API server does not take it", "type", string(it.message.MessageType()), "error", err)
+		return true
+	}
+	return false
+}

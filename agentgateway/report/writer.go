@@ -1,0 +1,136 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Meter counts what is written.
+type Meter interface {
+	// Wrote counts a write of an object of this resource, for instance hosts.
+	Wrote(resource string)
+	// Reported counts a durable report: stored, repeated or discarded.
+	Reported(result string)
+}
+
+// Options of a Writer. All are required.
+type Options struct {
+	// Client writes; Live reads from the API server itself; Cache reads ScheduleSets without their bundles.
+	Client client.Client
+	Live   client.Reader
+	Cache  client.Reader
+	// Gateway is the instance id of this replica.
+	Gateway string
+	Clock   clock.Clock
+	Meter   Meter
+	Logger  *slog.Logger
+}
+
+// Writer writes what machines say. It is safe for concurrent use.
+type Writer struct{ o Options }
+
+// NewWriter returns a Writer.
+func NewWriter(o Options) *Writer { return &Writer{o: o} }
+
+// Session is who says it.
+type Session struct {
+	Host    wire.HostRef
+	Counter int64
+	Process string
+}
+
+// errUnchanged ends a change without a write.
+var errUnchanged = errors.New("unchanged")
+
+func key(host wire.HostRef) types.NamespacedName {
+	return types.NamespacedName{Namespace: host.Namespace, Name: host.Name}
+}
+
+// change applies a function to a live object's status and writes the difference, again from a new read on conflict. errUnchanged of
+// apply is not an error.
+func change[T any, P interface {
+	*T
+	client.Object
+}](ctx context.Context, w *Writer, resource string, name types.NamespacedName, apply func(P) error) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		object := P(new(T)) // anew each time: decoding leaves what is absent as it was
+		if err := w.o.Live.Get(ctx, name, object); err != nil {
+			return err
+		}
+		return patch(ctx, w, resource, object, apply)
+	})
+}
+
+// patch is change for an object that was just read.
+func patch[T client.Object](ctx context.Context, w *Writer, resource string, object T, apply func(T) error) error {
+	before := object.DeepCopyObject().(T)
+	if err := apply(object); errors.Is(err, errUnchanged) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if equality.Semantic.DeepEqual(before, object) {
+		return nil
+	}
+	difference := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := w.o.Client.Status().Patch(ctx, object, difference, client.FieldOwner(v1alpha1.ManagerGateway)); err != nil {
+		return err
+	}
+	w.o.Meter.Wrote(resource)
+	return nil
+}
+
+func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, apply func(*v1alpha1.ScheduleSet) error) error {
+	return change(ctx, w, "schedulesets", key(host), apply)
+}
+
+// ours tells whether a session is the one on record: the write of an older one is dropped.
+func ours(set *v1alpha1.ScheduleSet, s Session) bool {
+	c := set.Status.Connection
+	return c != nil && c.Session == s.Counter
+}
+
+func (w *Writer) now() metav1.Time { return metav1.NewTime(w.o.Clock.Now()) }
+
+// clamp is a machine's time, never later than when it was received; nil when it said none.
+func clamp(t, received time.Time) *metav1.Time {
+	if t.IsZero() || t.Year() < 1970 {
+		return nil
+	}
+	if t.After(received) {
+		t = received
+	}
+	return &metav1.Time{Time: t.UTC().Truncate(time.Second)}
+}
+
+// cut shortens a text to a number of bytes, at a rune.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
+
+func cutAll(texts []string, count, limit int) []string {
+	var out []string
+	for _, text := range texts[:min(len(texts), count)] {
+		out = append(out, cut(strings.ToValidUTF8(text, "\uFFFD"), limit))
+	}
+	return out
+}
