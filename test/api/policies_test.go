@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -224,24 +225,19 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 
 func TestPoliciesAreWellTyped(t *testing.T) {
 	cp := installed(t)
-	policies, err := cp.Client().AdmissionregistrationV1().ValidatingAdmissionPolicies().List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := 0
-	for _, policy := range policies.Items {
-		if !strings.HasPrefix(policy.Name, "restic-manager-") {
-			continue
-		}
-		ours++
-		if policy.Status.TypeChecking == nil {
-			continue // that controller does not run here
-		}
-		for _, warning := range policy.Status.TypeChecking.ExpressionWarnings {
-			t.Errorf("%s: %s: %s", policy.Name, warning.FieldRef, warning.Warning)
-		}
-	}
-	if ours != 4 {
-		t.Errorf("%d policies, expected 4", ours)
+	for _, name := range []string{"restic-manager-host-identity", "restic-manager-restore", "restic-manager-gateway-leases", "restic-manager-gateway-status"} {
+		env.Eventually(t, time.Minute, name+" is type-checked", func(ctx context.Context) error {
+			policy, err := cp.Client().AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if policy.Status.ObservedGeneration != policy.Generation || policy.Status.TypeChecking == nil {
+				return errors.New("not yet")
+			}
+			for _, warning := range policy.Status.TypeChecking.ExpressionWarnings {
+				t.Errorf("%s: %s: %s", name, warning.FieldRef, warning.Warning)
+			}
+			return nil
+		})
 	}
 }
