@@ -1,0 +1,298 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/restic-manager/restic-manager/agent/atomicfile"
+	"github.com/restic-manager/restic-manager/agent/restic"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// Manager runs jobs. See the package documentation.
+type Manager struct {
+	options Options
+	ledger  *ledger
+	logs    *logs
+	states  *repositories
+	// newRunner is replaced in tests.
+	newRunner func(context.Context, *Job) (runner, error)
+
+	ctx     context.Context
+	stop    context.CancelCauseFunc
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	// ensured counts the calls of Ensure: only the last one's repository is looked at again.
+	ensured int
+	queues  map[string][]*task // by repository; the first one runs
+	tasks   map[string]*task   // by job id
+}
+
+// task is a job that waits or runs, or a look at a repository.
+type task struct {
+	job    Job
+	record *record
+	cancel context.CancelCauseFunc
+	ctx    context.Context
+	// ensure: see whether the repository exists; record is nil until it turns into an init.
+	ensure  bool
+	ensured int
+	// started is guarded by Manager.mu.
+	started time.Time
+}
+
+// Causes of a cancelled context.
+var (
+	errCancelled = errors.New("the job was cancelled")
+	errStopping  = errors.New("the agent is stopping")
+)
+
+// Open opens the ledger and the logs.
+func Open(options Options) (*Manager, error) {
+	if err := options.check(); err != nil {
+		return nil, err
+	}
+	ledger, err := openLedger(options.Dir, options.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("job ledger: %w", err)
+	}
+	logs, err := openLogs(options.LogDir, options.MaxLogs, options.MaxLogBytes, options.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("job logs: %w", err)
+	}
+	if err := atomicfile.MkdirAll(options.RestoreDir); err != nil {
+		return nil, fmt.Errorf("restore folder: %w", err)
+	}
+	if err := (&restic.Runner{TempDir: options.TempDir}).RemoveLeftovers(); err != nil {
+		options.Logger.Warn("temporary folders of an earlier agent cannot be removed", "error", err)
+	}
+	m := &Manager{options: options, ledger: ledger, logs: logs, states: newRepositories(options.Observer, options.Clock),
+		queues: make(map[string][]*task), tasks: make(map[string]*task)}
+	m.newRunner = m.resticRunner
+	m.ctx, m.stop = context.WithCancelCause(context.Background())
+	m.ledger.prune(m.now())
+	return m, nil
+}
+
+func (m *Manager) resticRunner(ctx context.Context, j *Job) (runner, error) {
+	binary, err := m.options.Restic(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &restic.Runner{Binary: binary, Hostname: j.ResticHost, CacheDir: m.options.CacheDir, TempDir: m.options.TempDir, Proxy: m.options.Proxy,
+		RetryLock: m.options.RetryLock, UnreachableAfter: m.options.UnreachableAfter, Grace: m.options.Grace,
+		Logger: m.options.Logger.With("job", j.Ref.JobID)}, nil
+}
+
+func (m *Manager) now() time.Time { return m.options.Clock.Now().Round(0).UTC() }
+
+// Recover reports the jobs that an earlier process left behind: those that were running or waiting as failed, and results that were never
+// delivered as they are. Call it once, before Submit. It returns what it reported.
+func (m *Manager) Recover() []wire.JobFinished {
+	var out []wire.JobFinished
+	for _, r := range m.ledger.open() {
+		if r.Result == nil {
+			result := m.newResult(r)
+			result.fail(wire.ReasonAgentRestarted, "The agent or the machine stopped while the job ran; a backup that was cut off is continued by the next one, which finds what is there already.")
+			if r.State == StateAccepted {
+				result.Message = "The agent or the machine stopped before the job's turn came; start it again."
+			}
+			result.LogTail = m.logs.tail(r.Job.JobID)
+			m.finish(r, result.JobFinished)
+		} else {
+			m.deliver(r)
+		}
+		out = append(out, *r.Result)
+	}
+	return out
+}
+
+// Submit accepts a job: its id is durable when it returns nil. ErrKnown means that it was accepted before, ErrQueueFull and errors of the disk that it was not
+// accepted and may be submitted again.
+func (m *Manager) Submit(j Job) error {
+	if err := j.validate(); err != nil {
+		return err
+	}
+	if _, known := m.ledger.lookup(j.Ref.JobID); known {
+		m.announce(j.Ref.JobID)
+		return ErrKnown
+	}
+	m.mu.Lock()
+	full, closed := len(m.tasks) >= m.options.MaxQueued, m.closed
+	m.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case full:
+		return ErrQueueFull
+	}
+	r := &record{Job: j.Ref, URL: restic.RedactURL(j.Repository.URL), AcceptedAt: m.now(), NotAfter: j.NotAfter, Offline: j.Offline, Forever: j.Ref.JobID == InitID(j.Repository.URL)}
+	if err := m.ledger.accept(r); err != nil {
+		if errors.Is(err, ErrKnown) {
+			m.announce(j.Ref.JobID)
+		}
+		return err
+	}
+	t := &task{job: j, record: r}
+	if waits, ok := m.enqueue(t); !ok {
+		// Close came in between: it is in the ledger, and needs a result.
+		result := m.newResult(r)
+		result.fail(wire.ReasonAgentRestarted, "The agent stopped before the job's turn came; start it again.")
+		m.finish(r, result.JobFinished)
+		return nil
+	} else if waits {
+		m.options.Observer.Started(wire.JobStarted{Job: j.Ref, Queued: true})
+	}
+	return nil
+}
+
+// enqueue puts a task into its repository's queue and begins the queue when nothing runs there.
+func (m *Manager) enqueue(t *task) (waits, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false, false
+	}
+	t.ctx, t.cancel = context.WithCancelCause(m.ctx)
+	url := t.job.Repository.URL
+	if !t.ensure {
+		m.tasks[t.job.Ref.JobID] = t
+	} else if q := m.queues[url]; len(q) > 1 && slices.ContainsFunc(q[1:], func(x *task) bool { return x.ensure }) {
+		return true, true // a look that waits will see what this one would
+	}
+	m.queues[url] = append(m.queues[url], t)
+	if len(m.queues[url]) > 1 {
+		return true, true
+	}
+	m.running.Go(func() { m.work(url) })
+	return false, true
+}
+
+// work runs the queue of one repository until it is empty.
+func (m *Manager) work(url string) {
+	for {
+		m.mu.Lock()
+		if len(m.queues[url]) == 0 {
+			delete(m.queues, url)
+			m.mu.Unlock()
+			return
+		}
+		t := m.queues[url][0]
+		m.mu.Unlock()
+		if t.ensure {
+			m.look(t)
+		} else {
+			m.run(t)
+		}
+		m.mu.Lock()
+		t.cancel(nil)
+		m.queues[url] = slices.DeleteFunc(m.queues[url], func(x *task) bool { return x == t })
+		m.mu.Unlock()
+	}
+}
+
+// Cancel ends a job: one that waits at once, one that runs with SIGINT, and after a grace SIGKILL. It returns at once; the result comes to the Observer.
+// A job that ended already is no error, and told again.
+func (m *Manager) Cancel(id string) error {
+	m.mu.Lock()
+	t := m.tasks[id]
+	if t == nil {
+		m.mu.Unlock()
+		if _, known := m.ledger.lookup(id); !known {
+			return ErrUnknown
+		}
+		m.announce(id)
+		return nil
+	}
+	t.cancel(errCancelled)
+	queue := m.queues[t.job.Repository.URL]
+	waits := len(queue) == 0 || queue[0] != t
+	if waits {
+		m.queues[t.job.Repository.URL] = slices.DeleteFunc(queue, func(x *task) bool { return x == t })
+		delete(m.tasks, id)
+	}
+	m.mu.Unlock()
+	if waits {
+		m.endBeforeStart(t)
+	}
+	return nil
+}
+
+// Known tells whether the id was ever accepted.
+func (m *Manager) Known(id string) bool {
+	_, known := m.ledger.lookup(id)
+	return known
+}
+
+// State of a job, with the result of a finished one where the ledger still holds it.
+func (m *Manager) State(id string) (State, *wire.JobFinished, error) {
+	r, err := m.ledger.get(id)
+	if err != nil {
+		return "", nil, err
+	}
+	return r.State, r.Result, nil
+}
+
+// Running lists the jobs that run, Queued those that wait; both sorted.
+func (m *Manager) Running() []string { return m.list(true) }
+
+// Queued lists the jobs that wait for another one of their repository.
+func (m *Manager) Queued() []string { return m.list(false) }
+
+func (m *Manager) list(running bool) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []string
+	for id, t := range m.tasks {
+		if t.started.IsZero() != running {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Announce tells the Observer again of each job that waits or runs, after a reconnect.
+func (m *Manager) Announce() {
+	for _, id := range append(m.Running(), m.Queued()...) {
+		m.announce(id)
+	}
+}
+
+// announce tells a job's present state again.
+func (m *Manager) announce(id string) {
+	m.mu.Lock()
+	t := m.tasks[id]
+	var started wire.JobStarted
+	if t != nil {
+		started = wire.JobStarted{Job: t.job.Ref, Queued: t.started.IsZero(), StartedAt: t.started}
+	}
+	m.mu.Unlock()
+	if t != nil {
+		m.options.Observer.Started(started)
+		return
+	}
+	if e, ok := m.ledger.lookup(id); !ok || e.state != StateFinished || !e.delivered {
+		return // its result is being delivered anyway
+	}
+	if r, err := m.ledger.get(id); err == nil && r.Result != nil {
+		if err := m.options.Observer.Finished(*r.Result); err != nil {
+			m.options.Logger.Warn("the result of a job cannot be told again", "job", id, "error", err)
+		}
+	}
+}
+
+// Close ends everything: jobs that wait or run are reported failed (AgentRestarted), after restic ended. It returns when all results are in the ledger.
+func (m *Manager) Close() {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.stop(errStopping)
+	m.running.Wait()
+}
