@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -107,6 +109,23 @@ func (f *fixture) read(j *v1alpha1.HostJob) {
 	if err := f.client.Get(f.t.Context(), client.ObjectKeyFromObject(j), j); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// controllersConfig acts with exactly the rights that an installation gives to the controllers.
+func (f *fixture) controllersConfig() *rest.Config {
+	f.t.Helper()
+	root, err := env.Root()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := f.cp.Kubectl(f.t.Context(), "apply", "--server-side", "-k", filepath.Join(root, "config", "default")); err != nil {
+		f.t.Fatal(err)
+	}
+	controllers, _, err := f.cp.ServiceAccountConfig(f.t.Context(), "restic-manager-system", "restic-manager-controller")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return controllers
 }
 
 // asGateway writes what the gateway writes.
@@ -316,7 +335,7 @@ func TestJobGoesWithItsHost(t *testing.T) {
 
 func TestWaitingJobsFollowTheObjectsThatTheyName(t *testing.T) {
 	f := newFixture(t)
-	mgr, err := ctrl.NewManager(f.cp.RESTConfig(), ctrl.Options{
+	mgr, err := ctrl.NewManager(f.controllersConfig(), ctrl.Options{
 		Scheme: f.client.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
