@@ -24,6 +24,6 @@
 //
 // # Locks
 //
-// Callbacks of the session come one at a time and do not wait for anything but the disk. Each file's type has its own mutex, held
-// for its own fields only; no two are held at once, but for reports.mu, which is held while the outbox is read.
+// Callbacks of the session come one at a time and do not wait for anything but the disk. Each file's type has its own mutex for its
+// own fields. The order where two are held: repository, then reports or status; reports is also held while the outbox is used.
 package agent

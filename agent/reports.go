@@ -49,6 +49,22 @@ func newReports(box *outbox.Outbox, s sender, c clock.Clock, logger *slog.Logger
 	return &reports{box: box, sender: s, clock: c, logger: logger, wake: make(chan struct{}, 1)}
 }
 
+// addDurable stores a report; an error means that the caller still has it, and is to bring it again.
+func (r *reports) addDurable(report wire.Report) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.storeOnce(report)
+}
+
+func (r *reports) storeOnce(report wire.Report) error {
+	err := r.box.Add(report)
+	if errors.Is(err, outbox.ErrInvalid) {
+		r.logger.Error("a report is dropped because it breaks the protocol's limits; this is a defect of the agent", "type", report.MessageType(), "error", err)
+		return nil
+	}
+	return err
+}
+
 // add stores a report; when the disk refuses, it stays in memory and is stored as soon as that works.
 func (r *reports) add(report wire.Report) {
 	r.mu.Lock()
@@ -62,12 +78,7 @@ func (r *reports) add(report wire.Report) {
 
 // store returns false when it is worth trying again.
 func (r *reports) store(report wire.Report) bool {
-	err := r.box.Add(report)
-	if errors.Is(err, outbox.ErrInvalid) {
-		r.logger.Error("a report is dropped because it breaks the protocol's limits; this is a defect of the agent", "type", report.MessageType(), "error", err)
-		return true
-	}
-	if err != nil {
+	if err := r.storeOnce(report); err != nil {
 		r.logger.Error("a report cannot be stored and waits in memory", "type", report.MessageType(), "error", err)
 		return false
 	}

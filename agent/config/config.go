@@ -159,6 +159,11 @@ func (c *Config) Validate() error {
 	if c.SerialFloor < 0 {
 		return fmt.Errorf("serialFloor is negative")
 	}
+	return c.ValidateLocal()
+}
+
+// ValidateLocal checks what the machine's owner decides: folders and consent.
+func (c *Config) ValidateLocal() error {
 	if !filepath.IsAbs(c.StateDir) {
 		return fmt.Errorf("stateDir %q is not an absolute path", c.StateDir)
 	}

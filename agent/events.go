@@ -1,0 +1,48 @@
+package agent
+
+import (
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// events is the Agent as the handler of its session.
+type events Agent
+
+func (e *events) agent() *Agent { return (*Agent)(e) }
+
+// Connected implements session.Handler.
+func (e *events) Connected(wire.Welcome) {
+	a := e.agent()
+	a.reports.sessionOpened()
+	a.retold.reset()
+	a.jobs.Announce()
+	a.fires.sessionOpened()
+	a.repository.look()
+	a.status.update(func(s *Status) {
+		s.Connected, s.Since, s.Unacked = true, a.o.Clock.Now().UTC(), a.reports.waiting()
+	})
+}
+
+// Disconnected implements session.Handler.
+func (e *events) Disconnected() {
+	a := e.agent()
+	a.reports.sessionClosed()
+	a.fires.sessionClosed()
+	a.status.update(func(s *Status) {
+		s.Connected, s.Since, s.Unacked = false, a.o.Clock.Now().UTC(), a.reports.waiting()
+	})
+}
+
+// SetOffered implements session.Handler.
+func (e *events) SetOffered(offer *wire.SetOffer) { e.agent().judgeSet(offer) }
+
+// VerdictGiven implements session.Handler.
+func (e *events) VerdictGiven(v *wire.Verdict) { e.agent().fires.verdict(v) }
+
+// CommandGiven implements session.Handler.
+func (e *events) CommandGiven(m *wire.CommandRun) { e.agent().command(m) }
+
+// CancelGiven implements session.Handler.
+func (e *events) CancelGiven(m *wire.CommandCancel) { e.agent().cancel(m) }
+
+// ReportAcked implements session.Handler.
+func (e *events) ReportAcked(m *wire.ReportAck) { e.agent().reports.acked(m) }

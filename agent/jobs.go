@@ -1,0 +1,124 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/restic-manager/restic-manager/agent/cron"
+	"github.com/restic-manager/restic-manager/agent/job"
+	"github.com/restic-manager/restic-manager/agent/restic"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// resticFinder looks for restic at each job, so that one that is installed later is found, and remembers its version for the hello.
+type resticFinder struct {
+	path string
+
+	mu   sync.Mutex
+	last string
+}
+
+func (f *resticFinder) find(ctx context.Context) (restic.Binary, error) {
+	binary, err := restic.Find(ctx, f.path)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = binary.Version
+	if err != nil {
+		f.last = ""
+	}
+	return binary, err
+}
+
+func (f *resticFinder) version() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// credential returns what opens the named credential at the moment when restic needs it.
+func (a *Agent) credential(name string) func() (wire.Credential, error) {
+	return func() (wire.Credential, error) {
+		c, found := a.vault.Get(name)
+		if !found {
+			return wire.Credential{}, fmt.Errorf("this machine holds no credential %q for the repository; it comes with the next schedule set", name)
+		}
+		return c, nil
+	}
+}
+
+// fireStarter is the Agent as the starter of fires.
+type fireStarter Agent
+
+func (s *fireStarter) known(jobID string) bool { return s.jobs.Known(jobID) }
+
+func fireRef(f cron.Fire) wire.JobRef {
+	return wire.JobRef{JobID: f.JobID, Kind: wire.JobBackup, Schedule: f.Schedule, Nominal: f.Nominal, SourceGroup: f.SourceGroup}
+}
+
+// startFire takes group and repository from the set in force now, which may be newer than the one that the fire came from.
+func (s *fireStarter) startFire(f cron.Fire, offline bool) error {
+	a := (*Agent)(s)
+	set, group := a.group(f.SourceGroup)
+	if group == nil {
+		a.logger.Info("a scheduled backup is dropped: its source group is no longer in the set", "job", f.JobID, "sourceGroup", f.SourceGroup)
+		return nil
+	}
+	copied := *group
+	err := a.jobs.Submit(job.Job{Ref: fireRef(f), ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth, Backup: &copied,
+		Credential: a.credential(set.Repository.Credential), Offline: offline})
+	if errors.Is(err, job.ErrKnown) {
+		return nil
+	}
+	return err
+}
+
+func (s *fireStarter) reportMissed(f cron.Fire, message string) {
+	now := s.o.Clock.Now().UTC()
+	report := &wire.JobFinished{Job: fireRef(f), Outcome: wire.OutcomeFailed, Reason: wire.ReasonMissed, Message: cut(message, wire.MaxString), ExitCode: -1, FinishedAt: now}
+	s.reports.add(report)
+	s.status.ended(report)
+}
+
+// observer is the Agent as the observer of its jobs.
+type observer Agent
+
+// Started implements job.Observer. It comes again after each reconnect (events.Connected), which is no news for the log.
+func (o *observer) Started(m wire.JobStarted) {
+	level := slog.LevelDebug
+	if !m.Queued && o.o.Clock.Now().Sub(m.StartedAt) < time.Second {
+		level = slog.LevelInfo
+	}
+	o.logger.Log(context.Background(), level, "a job starts", "job", m.Job.JobID, "kind", m.Job.Kind, "sourceGroup", m.Job.SourceGroup, "queued", m.Queued)
+	_ = o.session.Send(&m) // without a session it is told at the next connect
+}
+
+// Progress implements job.Observer. What cannot be sent is stale by the next second.
+func (o *observer) Progress(m wire.JobProgress) { _ = o.session.Send(&m) }
+
+// Finished implements job.Observer.
+func (o *observer) Finished(m wire.JobFinished) error {
+	if err := o.reports.addDurable(&m); err != nil {
+		return err
+	}
+	o.status.ended(&m)
+	return nil
+}
+
+// RepoState implements job.Observer.
+func (o *observer) RepoState(m wire.RepoState) { o.repository.report(m) }
+
+// cut shortens a text for people to at most limit bytes.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit - len("…")
+	for end > 0 && text[end]&0xC0 == 0x80 {
+		end--
+	}
+	return text[:end] + "…"
+}

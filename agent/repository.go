@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/restic-manager/restic-manager/agent/job"
+	"github.com/restic-manager/restic-manager/agent/restic"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// lookAgain is how often a repository that is not ready is looked at without any other occasion.
+const lookAgain = 10 * time.Minute
+
+// repository keeps an eye on the host's own repository: it is looked at when a set brings another one or other credentials, at each
+// connect and now and then until it was seen ready; changes of its state are reported.
+type repository struct {
+	agent *Agent
+
+	mu sync.Mutex
+	// looked is the access that was last looked at by this process; ready is whether the last state that the jobs told was Ready. They tell
+	// changes only, so that ready is not reset by a look.
+	looked [sha256.Size]byte
+	ready  bool
+}
+
+func newRepository(a *Agent) *repository { return &repository{agent: a} }
+
+// access identifies a repository and the means to open it.
+func (r *repository) access(repository wire.Repository) [sha256.Size]byte {
+	credential, _ := r.agent.vault.Get(repository.Credential)
+	raw, err := json.Marshal(struct {
+		Repository wire.Repository
+		Credential wire.Credential
+	}{repository, credential})
+	if err != nil {
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(raw)
+}
+
+// look has the job manager probe the repository, and make it when it never existed. It returns at once.
+func (r *repository) look() {
+	a := r.agent
+	set := a.desired.Current()
+	if set == nil || set.Tombstone {
+		return
+	}
+	access := r.access(set.Repository)
+	r.mu.Lock()
+	known := r.ready && r.looked == access
+	r.looked = access
+	r.mu.Unlock()
+	if known {
+		return
+	}
+	a.jobs.Ensure(job.Job{ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth,
+		Credential: a.credential(set.Repository.Credential)})
+}
+
+// report passes a state on when it differs from the last one that was reported, before a restart too.
+func (r *repository) report(m wire.RepoState) {
+	a := r.agent
+	set := a.desired.Current()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if set != nil && m.URL == restic.RedactURL(set.Repository.URL) {
+		r.ready = m.State == wire.RepositoryReady
+	}
+	last := a.status.repository()
+	if last != nil && last.State == m.State && last.Reason == m.Reason && last.URL == m.URL {
+		return
+	}
+	m.Message = cut(m.Message, wire.MaxString)
+	a.logger.Info("the repository's state changed", "state", m.State, "reason", m.Reason, "message", m.Message, "repository", m.URL)
+	a.reports.add(&m)
+	a.status.update(func(s *Status) {
+		s.Repository = &RepositoryView{State: m.State, Reason: m.Reason, Message: m.Message, URL: m.URL, Time: m.Time}
+	})
+}
+
+// resticMissing tells at start-up that no job can run.
+func (r *repository) resticMissing(err error) {
+	url := ""
+	if set := r.agent.desired.Current(); set != nil {
+		url = restic.RedactURL(set.Repository.URL)
+	}
+	r.report(wire.RepoState{State: wire.RepositoryFailed, Reason: wire.ReasonResticMissing, Message: err.Error(), URL: url, Time: r.agent.o.Clock.Now().UTC()})
+}

@@ -1,0 +1,48 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/restic-manager/restic-manager/agent/atomicfile"
+)
+
+// hostFile names the Host object that the state folder belongs to.
+const hostFile = "host"
+
+// hostState is what belongs to one Host object and must not be told of another: when the machine is enrolled as another Host, it is set
+// aside. Logs, caches and restored files stay.
+var hostState = []string{"outbox", "ledger", "cron.json", "schedule-set.json", "secrets.enc", "session.json", statusFile}
+
+// claimState makes the folder that of the Host with this uid.
+func claimState(dir, uid string, now time.Time, logger *slog.Logger) error {
+	path := filepath.Join(dir, hostFile)
+	raw, err := os.ReadFile(path)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("state folder: %w", err)
+	case err == nil && strings.TrimSpace(string(raw)) == uid:
+		return nil
+	case err == nil:
+		former := filepath.Join(dir, "former-"+now.UTC().Format("20060102T150405Z"))
+		if err := os.MkdirAll(former, 0o700); err != nil {
+			return fmt.Errorf("state folder: %w", err)
+		}
+		for _, name := range hostState {
+			if err := os.Rename(filepath.Join(dir, name), filepath.Join(former, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("state folder: %w", err)
+			}
+		}
+		logger.Warn("this machine was enrolled as another Host before; what it knew then was set aside, remove it when nobody needs it", "movedTo", former)
+	}
+	if err := atomicfile.Write(path, []byte(uid+"\n")); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
+}

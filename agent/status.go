@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/restic-manager/restic-manager/agent/atomicfile"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+const statusFile = "status.json"
+
+// maxResults bounds the last results in the status.
+const maxResults = 100
+
+// Status is what the agent tells a person on its machine. It is written for them alone: nothing reads it back for a decision.
+type Status struct {
+	Host    wire.HostRef `json:"host"`
+	Version string       `json:"version"`
+	// Running is whether an agent works on the folder now; the rest is what the last one wrote.
+	Running   bool   `json:"-"`
+	Gateway   string `json:"gateway"`
+	Connected bool   `json:"connected"`
+	// Since is when Connected last changed.
+	Since           time.Time `json:"since,omitzero"`
+	AppliedRevision string    `json:"appliedRevision,omitempty"`
+	// Problem is why there is no set in force, or the set was refused.
+	Problem string `json:"problem,omitempty"`
+	// Unacked counts reports that the gateway has not taken yet, as of the last change.
+	Unacked    int              `json:"unacked"`
+	Repository *RepositoryView  `json:"repository,omitempty"`
+	Results    map[string]Ended `json:"results,omitempty"`
+}
+
+// RepositoryView is the last state of the repository.
+type RepositoryView struct {
+	State   wire.RepositoryState `json:"state"`
+	Reason  wire.Reason          `json:"reason,omitempty"`
+	Message string               `json:"message,omitempty"`
+	URL     string               `json:"url"`
+	Time    time.Time            `json:"time"`
+}
+
+// Ended is the last result of a source group's backup, or of a restore.
+type Ended struct {
+	Outcome    wire.Outcome `json:"outcome"`
+	Reason     wire.Reason  `json:"reason,omitempty"`
+	Message    string       `json:"message,omitempty"`
+	FinishedAt time.Time    `json:"finishedAt"`
+	SnapshotID string       `json:"snapshotID,omitempty"`
+}
+
+// ReadStatus reads what the agent of a state folder wrote.
+func ReadStatus(stateDir string) (Status, error) {
+	s := Status{Running: locked(stateDir)}
+	raw, err := os.ReadFile(filepath.Join(stateDir, statusFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, fmt.Errorf("the agent has never run with the state folder %s: %w", stateDir, err)
+	}
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, fmt.Errorf("%s is damaged; the agent writes it anew at its next change", filepath.Join(stateDir, statusFile))
+	}
+	return s, nil
+}
+
+// statusWriter keeps the file up to date.
+type statusWriter struct {
+	path   string
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	status Status
+	failed bool
+}
+
+// newStatusWriter carries the last results over from the earlier run.
+func newStatusWriter(stateDir string, host wire.HostRef, version, gateway string, logger *slog.Logger) *statusWriter {
+	earlier, _ := ReadStatus(stateDir)
+	w := &statusWriter{path: filepath.Join(stateDir, statusFile), logger: logger,
+		status: Status{Host: host, Version: version, Gateway: gateway, Repository: earlier.Repository, Results: earlier.Results}}
+	if w.status.Results == nil {
+		w.status.Results = map[string]Ended{}
+	}
+	return w
+}
+
+// update changes the status and writes it.
+func (w *statusWriter) update(change func(*Status)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.status)
+	raw, err := json.MarshalIndent(w.status, "", "  ")
+	if err == nil {
+		err = atomicfile.Write(w.path, raw)
+	}
+	if err != nil && !w.failed {
+		w.logger.Warn("the status for `restic-manager-agent status` cannot be written", "error", err)
+	}
+	w.failed = err != nil
+}
+
+// repository is the last state of the repository.
+func (w *statusWriter) repository() *RepositoryView {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status.Repository
+}
+
+func (w *statusWriter) ended(m *wire.JobFinished) {
+	key := string(m.Job.Kind)
+	if m.Job.SourceGroup != "" {
+		key += " " + m.Job.SourceGroup
+	}
+	e := Ended{Outcome: m.Outcome, Reason: m.Reason, Message: m.Message, FinishedAt: m.FinishedAt}
+	if m.Backup != nil {
+		e.SnapshotID = m.Backup.SnapshotID
+	}
+	w.update(func(s *Status) {
+		if _, known := s.Results[key]; !known && len(s.Results) >= maxResults {
+			dropOldest(s.Results)
+		}
+		s.Results[key] = e
+	})
+}
+
+func dropOldest(results map[string]Ended) {
+	oldest := ""
+	for key, e := range results {
+		if oldest == "" || e.FinishedAt.Before(results[oldest].FinishedAt) {
+			oldest = key
+		}
+	}
+	delete(results, oldest)
+}
