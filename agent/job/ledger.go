@@ -170,11 +170,15 @@ func (l *ledger) finish(r *record, result wire.JobFinished) error {
 	return l.write(r)
 }
 
+// delivered keeps the result without its log tail: the log itself is on disk, and thousands of tails would be most of the ledger.
 func (l *ledger) delivered(r *record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.Delivered = true
-	return l.write(r)
+	brief, result := *r, *r.Result
+	result.LogTail = ""
+	brief.Result = &result
+	return l.write(&brief)
 }
 
 func (l *ledger) lookup(id string) (entry, bool) {

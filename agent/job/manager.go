@@ -282,6 +282,7 @@ func (m *Manager) announce(id string) {
 		return // its result is being delivered anyway
 	}
 	if r, err := m.ledger.get(id); err == nil && r.Result != nil {
+		r.Result.LogTail = m.logs.tail(id)
 		if err := m.options.Observer.Finished(*r.Result); err != nil {
 			m.options.Logger.Warn("the result of a job cannot be told again", "job", id, "error", err)
 		}

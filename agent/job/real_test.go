@@ -89,10 +89,10 @@ func source(t *testing.T, size int) string {
 	return dir
 }
 
-// slow makes a backup take minutes.
+// slow makes a backup take half a minute. Only so slow that a pack is written within seconds: restic ends a cancelled run between packs.
 func slow(j Job, t *testing.T) Job {
-	j.Backup.Includes = []string{source(t, 24<<20)}
-	j.Bandwidth = wire.Bandwidth{UploadKBps: 64}
+	j.Backup.Includes = []string{source(t, 160<<20)}
+	j.Bandwidth = wire.Bandwidth{UploadKBps: 5000}
 	return j
 }
 
