@@ -203,7 +203,6 @@ func (a *Agent) Run(ctx context.Context) {
 	a.flush()
 	hangUp()
 	talking.Wait()
-	a.status.update(func(s *Status) { s.Connected, s.Unacked = false, a.reports.waiting() })
 	a.logger.Info("stopped")
 }
 

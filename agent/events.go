@@ -17,9 +17,7 @@ func (e *events) Connected(wire.Welcome) {
 	a.jobs.Announce()
 	a.fires.sessionOpened()
 	a.repository.look()
-	a.status.update(func(s *Status) {
-		s.Connected, s.Since, s.Unacked = true, a.o.Clock.Now().UTC(), a.reports.waiting()
-	})
+	a.status.update(func(s *Status) { s.Connected, s.Since = true, a.o.Clock.Now().UTC() })
 }
 
 // Disconnected implements session.Handler.
@@ -27,9 +25,7 @@ func (e *events) Disconnected() {
 	a := e.agent()
 	a.reports.sessionClosed()
 	a.fires.sessionClosed()
-	a.status.update(func(s *Status) {
-		s.Connected, s.Since, s.Unacked = false, a.o.Clock.Now().UTC(), a.reports.waiting()
-	})
+	a.status.update(func(s *Status) { s.Connected, s.Since = false, a.o.Clock.Now().UTC() })
 }
 
 // SetOffered implements session.Handler.

@@ -4,18 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"sync"
-	"time"
 
 	"github.com/restic-manager/restic-manager/agent/job"
 	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-// lookAgain is how often a repository that is not ready is looked at without any other occasion.
-const lookAgain = 10 * time.Minute
-
-// repository keeps an eye on the host's own repository: it is looked at when a set brings another one or other credentials, at each
-// connect and now and then until it was seen ready; changes of its state are reported.
+// repository keeps an eye on the host's own repository: it is looked at when a set brings another one or other credentials, and at each
+// connect until it was seen ready (the job manager itself looks again now and then); changes of its state are reported.
 type repository struct {
 	agent *Agent
 

@@ -40,25 +40,11 @@ func (a *Agent) followSets(ctx context.Context) {
 		if set != nil && set.Tombstone {
 			a.logger.Warn("the Host of this machine was removed: no backups run, and its credentials were deleted here")
 		}
-		if !a.lookUntil(ctx, changed) {
-			return
-		}
-	}
-}
-
-// lookUntil looks at the repository, and again now and then while it is not ready. It returns true when the set changed, false when ctx ended.
-func (a *Agent) lookUntil(ctx context.Context, changed <-chan struct{}) bool {
-	for {
 		a.repository.look()
-		again := a.o.Clock.NewTimer(lookAgain)
 		select {
 		case <-ctx.Done():
-			again.Stop()
-			return false
+			return
 		case <-changed:
-			again.Stop()
-			return true
-		case <-again.C():
 		}
 	}
 }

@@ -33,8 +33,8 @@ type Status struct {
 	AppliedRevision string    `json:"appliedRevision,omitempty"`
 	// Problem is why there is no set in force, or the set was refused.
 	Problem string `json:"problem,omitempty"`
-	// Unacked counts reports that the gateway has not taken yet, as of the last change.
-	Unacked    int              `json:"unacked"`
+	// Unacked counts reports in the outbox that the gateway has not taken yet.
+	Unacked    int              `json:"-"`
 	Repository *RepositoryView  `json:"repository,omitempty"`
 	Results    map[string]Ended `json:"results,omitempty"`
 }
@@ -60,6 +60,9 @@ type Ended struct {
 // ReadStatus reads what the agent of a state folder wrote.
 func ReadStatus(stateDir string) (Status, error) {
 	s := Status{Running: locked(stateDir)}
+	if waiting, err := filepath.Glob(filepath.Join(stateDir, "outbox", "[0-9]*.json")); err == nil {
+		s.Unacked = len(waiting)
+	}
 	raw, err := os.ReadFile(filepath.Join(stateDir, statusFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, fmt.Errorf("the agent has never run with the state folder %s: %w", stateDir, err)
