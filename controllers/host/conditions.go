@@ -174,9 +174,9 @@ func applied(set *v1alpha1.ScheduleSet, isConnected bool, before *metav1.Conditi
 		return verdictOn{status: metav1.ConditionFalse, reason: v1alpha1.ReasonRefused, message: message}, false
 	}
 	if before != nil && before.Status == metav1.ConditionTrue {
-		// A serial is the time at which a set was published, unless the clock was set back since.
-		if age := now.Sub(time.UnixMicro(set.Spec.Serial)); age >= 0 && age < applyGrace {
-			return verdictOn{again: applyGrace - age}, true
+		// A serial is the time at which a set was published, or a little later, unless the clock was set back since.
+		if age := now.Sub(time.UnixMicro(set.Spec.Serial)); age.Abs() < applyGrace {
+			return verdictOn{again: applyGrace - max(age, 0)}, true
 		}
 	}
 	v = verdictOn{status: metav1.ConditionFalse, reason: v1alpha1.ReasonPending, message: "published, and not acknowledged by the agent yet"}

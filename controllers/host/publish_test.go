@@ -1,0 +1,262 @@
+package host
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/api/wire/seal"
+)
+
+// bundle verifies a set as the machine would and returns what it says, with its credential.
+func (h *harness) bundle(name string, a agent) (*wire.ScheduleSet, wire.Credential) {
+	h.t.Helper()
+	object := h.set(name)
+	if object == nil {
+		h.t.Fatal("no set is published")
+	}
+	if err := seal.Verify(object.Spec.Bundle, decodeSignatures(h.t, object.Spec.Signatures), h.Signer.PublicKeys()); err != nil {
+		h.t.Fatal(err)
+	}
+	set, err := wire.ParseScheduleSet(object.Spec.Bundle)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if set.IdentityHash != a.identity.Hash() || set.Serial != object.Spec.Serial || set.Revision != object.Spec.Revision || len(object.Spec.Credentials) != 1 {
+		h.t.Fatalf("the set and its bundle differ: %+v", object.Spec)
+	}
+	sealed, err := base64.StdEncoding.DecodeString(object.Spec.Credentials[0].Sealed)
+	if err != nil || seal.Hash(sealed) != set.Credentials[0].SHA256 {
+		h.t.Fatalf("the credential is not the one in the bundle: %v", err)
+	}
+	credential, err := seal.OpenCredential(set.Host, set.IdentityHash, a.private, wire.SealedCredential{Name: object.Spec.Credentials[0].Name, Sealed: sealed})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return set, credential
+}
+
+func TestASetIsPublishedAndFollowsItsObjects(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	h.create(newSecret(), newHost("web-1"), newGroup("etc"), newSchedule("nightly", "etc"))
+	h.enrolHost("web-1", a)
+
+	object := h.set("web-1")
+	if !metav1.IsControlledBy(object, h.host("web-1")) {
+		t.Errorf("owners %v", object.OwnerReferences)
+	}
+	wantGroups := []v1alpha1.ScheduleSetGroup{{Name: "etc", Generation: 1}}
+	wantSchedules := []v1alpha1.ScheduleSetSchedule{{Name: "nightly", Generation: 1, SourceGroups: []string{"etc"}}}
+	if diff := cmp.Diff(wantGroups, object.Spec.Groups) + cmp.Diff(wantSchedules, object.Spec.Schedules); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+	set, credential := h.bundle("web-1", a)
+	if len(set.Groups) != 1 || len(set.Schedules) != 1 || set.TLSPins[0] != "sha256:x" {
+		t.Errorf("bundle %+v", set)
+	}
+	want := map[string]string{"RESTIC_PASSWORD": repositoryPassword, "RESTIC_REST_USERNAME": "web-1"}
+	if diff := cmp.Diff(want, credential.Environment); diff != "" {
+		t.Errorf("credential (-want +got):\n%s", diff)
+	}
+	if strings.Contains(object.Spec.Bundle, repositoryPassword) {
+		t.Error("the bundle holds the password")
+	}
+	h.wantCondition("web-1", "Ready", "True Published", "1 schedule for 1 source group")
+
+	t.Log("an unchanged Host writes nothing")
+	h.writes = 0
+	for range 3 {
+		h.run("web-1")
+	}
+	if again := h.set("web-1"); h.writes != 0 || again.ResourceVersion != object.ResourceVersion {
+		t.Errorf("%d writes", h.writes)
+	}
+
+	t.Log("a changed schedule is published with a greater serial")
+	schedule := &v1alpha1.Schedule{}
+	h.get("nightly", schedule)
+	change(h, schedule, func(s *v1alpha1.Schedule) { s.Spec.Suspend = true })
+	h.run("web-1")
+	changed, _ := h.bundle("web-1", a)
+	if !changed.Schedules[0].Suspended || changed.Serial <= set.Serial || changed.Revision == set.Revision {
+		t.Errorf("after a change: %+v", changed)
+	}
+	if !h.set("web-1").Spec.Schedules[0].Suspended {
+		t.Error("the gateway does not see the suspension")
+	}
+
+	t.Log("a clock that was set back does not make serials smaller")
+	h.clock.SetTime(h.clock.Now().Add(-time.Hour))
+	change(h, schedule, func(s *v1alpha1.Schedule) { s.Spec.Suspend = false })
+	h.run("web-1")
+	if later, _ := h.bundle("web-1", a); later.Serial != changed.Serial+1 {
+		t.Errorf("serial %d after %d", later.Serial, changed.Serial)
+	}
+
+	t.Log("an invalid schedule stays away, the others stay")
+	h.create(newSchedule("broken", "etc"))
+	broken := &v1alpha1.Schedule{}
+	h.get("broken", broken)
+	change(h, broken, func(s *v1alpha1.Schedule) { s.Spec.Cron = "61 * * * *" })
+	h.run("web-1")
+	if now, _ := h.bundle("web-1", a); len(now.Schedules) != 1 || now.Schedules[0].Name != "nightly" {
+		t.Errorf("schedules %+v", now.Schedules)
+	}
+	h.wantCondition("web-1", "Ready", "True Published", "left out: Schedule broken: spec.cron")
+}
+
+func TestACredentialChangeIsSealedAnew(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	h.create(newSecret(), newHost("web-1"))
+	h.enrolHost("web-1", a)
+	before, _ := h.bundle("web-1", a)
+	secret := &corev1.Secret{}
+	h.get("repo", secret)
+	change(h, secret, func(s *corev1.Secret) { s.Data["RESTIC_PASSWORD"] = []byte("another one") })
+	h.run("web-1")
+	after, credential := h.bundle("web-1", a)
+	if credential.Environment["RESTIC_PASSWORD"] != "another one" || after.Revision == before.Revision || after.Serial <= before.Serial {
+		t.Errorf("revision %s, serial %d after %d", after.Revision, after.Serial, before.Serial)
+	}
+}
+
+func TestBadCredentialsAreToldAndTheSetInForceStays(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	h.create(newHost("web-1"))
+	h.run("web-1")
+	h.wantCondition("web-1", "Ready", "False CredentialsMissing", `Secret "repo"`, "RESTIC_PASSWORD", v1alpha1.LabelCredentials)
+	h.wantCondition("web-1", "Stalled", "absent")
+
+	unlabelled := newSecret()
+	unlabelled.Labels = nil
+	h.create(unlabelled)
+	if result := h.run("web-1"); result.RequeueAfter != missingSecretDelay {
+		t.Errorf("looks again after %s", result.RequeueAfter)
+	}
+	h.wantCondition("web-1", "Ready", "False CredentialsNotLabeled", "label secret repo")
+
+	t.Log("enrolment does not wait for credentials")
+	h.enrolHost("web-1", a)
+	if h.set("web-1") != nil {
+		t.Error("published without credentials")
+	}
+	change(h, unlabelled, func(s *corev1.Secret) { s.Labels = map[string]string{v1alpha1.LabelCredentials: "true"} })
+	h.run("web-1")
+	h.wantCondition("web-1", "Ready", "True Published")
+	published := h.set("web-1")
+
+	change(h, unlabelled, func(s *corev1.Secret) { s.Data["RESTIC_PASSWORD_COMMAND"] = []byte("id") })
+	h.run("web-1")
+	h.wantCondition("web-1", "Ready", "False CredentialsInvalid", "RESTIC_PASSWORD_COMMAND", "repo")
+	h.wantCondition("web-1", "Stalled", "True CredentialsInvalid")
+	if h.set("web-1").ResourceVersion != published.ResourceVersion {
+		t.Error("the set in force was touched")
+	}
+	delete(unlabelled.Data, "RESTIC_PASSWORD_COMMAND")
+	if err := h.admin.Update(t.Context(), unlabelled); err != nil {
+		t.Fatal(err)
+	}
+	h.run("web-1")
+	h.wantCondition("web-1", "Ready", "True Published")
+	h.wantCondition("web-1", "Stalled", "absent")
+
+	t.Log("a replaced identity must go even while credentials are bad")
+	change(h, unlabelled, func(s *corev1.Secret) { s.Labels[v1alpha1.LabelCredentials] = "no" })
+	other := newAgent(t)
+	change(h, h.host("web-1"), func(host *v1alpha1.Host) { host.Spec.Identity = encodeIdentity(&other.identity) })
+	h.run("web-1")
+	if h.set("web-1") != nil {
+		t.Error("the gateway would still let in the machine that was replaced")
+	}
+}
+
+func TestATamperedSetIsReplaced(t *testing.T) {
+	tests := map[string]func(*v1alpha1.ScheduleSet){
+		"bundle":     func(s *v1alpha1.ScheduleSet) { s.Spec.Bundle = strings.Replace(s.Spec.Bundle, "/etc", "/home", 1) },
+		"signature":  func(s *v1alpha1.ScheduleSet) { s.Spec.Signatures = nil },
+		"identity":   func(s *v1alpha1.ScheduleSet) { s.Spec.Host.Identity = *encodeIdentity(machine(9)) },
+		"suspended":  func(s *v1alpha1.ScheduleSet) { s.Spec.Host.Suspended = true },
+		"schedules":  func(s *v1alpha1.ScheduleSet) { s.Spec.Schedules = nil },
+		"credential": func(s *v1alpha1.ScheduleSet) { s.Spec.Credentials[0].Sealed = "AAAA" },
+	}
+	h := newHarness(t)
+	a := newAgent(t)
+	h.create(newSecret(), newHost("web-1"), newGroup("etc"), newSchedule("nightly", "etc"))
+	h.enrolHost("web-1", a)
+	for name, tamper := range tests {
+		t.Run(name, func(t *testing.T) {
+			object := h.set("web-1")
+			tamper(object)
+			if object.Spec.Signatures == nil {
+				object.Spec.Signatures = []v1alpha1.Signature{}
+			}
+			if err := h.admin.Update(t.Context(), object); err != nil {
+				t.Fatal(err)
+			}
+			h.run("web-1")
+			set, _ := h.bundle("web-1", a)
+			if now := h.set("web-1"); len(set.Schedules) != 1 || len(now.Spec.Schedules) != 1 || now.Spec.Host.Suspended || now.Spec.Host.Identity != *encodeIdentity(&a.identity) {
+				t.Errorf("still tampered with: %+v", now.Spec)
+			}
+		})
+	}
+}
+
+func TestASetThatBelongsToNobodyIsReplaced(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	squatter := &v1alpha1.ScheduleSet{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}
+	squatter.Spec = v1alpha1.ScheduleSetSpec{
+		Host: v1alpha1.ScheduleSetHost{Name: "web-1", Identity: *encodeIdentity(machine(9))}, Revision: "r", Serial: 1, Bundle: "{}", Signatures: []v1alpha1.Signature{},
+	}
+	h.create(newSecret(), newHost("web-1"), squatter)
+	h.enrolHost("web-1", a)
+	h.bundle("web-1", a)
+	if now := h.set("web-1"); now.UID == squatter.UID || !metav1.IsControlledBy(now, h.host("web-1")) {
+		t.Errorf("owners %v", now.OwnerReferences)
+	}
+	h.wantCondition("web-1", "Ready", "True Published")
+}
+
+func TestConditionsFollowTheSetsStatus(t *testing.T) {
+	h := newHarness(t)
+	h.create(newSecret(), newHost("web-1"), newGroup("etc"))
+	h.enrolHost("web-1", newAgent(t))
+	set := changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
+		s.Status.AppliedRevision = s.Spec.Revision
+		s.Status.Connection = &v1alpha1.Connection{Gateway: "g1", Session: 1, Process: "p", ConnectedTime: metav1.Now()}
+	})
+	h.run("web-1")
+	h.wantCondition("web-1", "ScheduleSetApplied", "True Applied")
+	h.wantCondition("web-1", "Connected", "True SessionEstablished")
+
+	t.Log("a change does not flap ScheduleSetApplied")
+	h.create(newSchedule("nightly", "etc"))
+	h.run("web-1")
+	h.wantCondition("web-1", "ScheduleSetApplied", "True Applied")
+	h.clock.Step(applyGrace + time.Second)
+	h.run("web-1")
+	h.wantCondition("web-1", "ScheduleSetApplied", "False Pending")
+
+	set = changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
+		s.Status.Refusal = &v1alpha1.Refusal{Revision: s.Spec.Revision, Reason: "StorageFailed", Message: "the disk is full", Time: metav1.Now()}
+	})
+	h.run("web-1")
+	h.wantCondition("web-1", "ScheduleSetApplied", "False RefusedByAgent", "StorageFailed", "the disk is full", "stays in force")
+
+	changeStatus(h, set, func(s *v1alpha1.ScheduleSet) {
+		s.Status.Connection.DisconnectedTime = &metav1.Time{Time: h.clock.Now()}
+	})
+	h.run("web-1")
+	h.wantCondition("web-1", "Connected", "False Disconnected")
+}
