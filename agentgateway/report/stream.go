@@ -45,6 +45,7 @@ type Stream struct {
 type item struct {
 	message  wire.Message
 	received time.Time
+	skew     time.Duration // of a hello
 }
 
 type shown struct {
@@ -67,11 +68,22 @@ func newerProgress(old, next item) bool {
 	return ok && also && a.Job.JobID == b.Job.JobID
 }
 
+// hello stands in the lane for what the agent said of itself.
+type hello struct{ *wire.HelloBody }
+
+func (hello) MessageType() wire.Type { return wire.TypeHello }
+
+// Greet queues what the agent said of itself, before all messages.
+func (st *Stream) Greet(body *wire.HelloBody, skew time.Duration) {
+	// The lane is empty and has room, unless it has ended.
+	_ = st.lane.Put(st.ctx, item{message: hello{body}, received: st.w.o.Clock.Now(), skew: skew})
+}
+
 // Take queues a message. It holds the peer up while too many wait; an error means that the session is to end.
 func (st *Stream) Take(m wire.Message) error {
 	ctx, cancel := context.WithTimeout(st.ctx, patience)
 	defer cancel()
-	if err := st.lane.Put(ctx, item{m, st.w.o.Clock.Now()}); err != nil {
+	if err := st.lane.Put(ctx, item{message: m, received: st.w.o.Clock.Now()}); err != nil {
 		return &wire.Error{Code: wire.CodeBusy, Message: "reports cannot be stored as fast as they come", RetryAfterSeconds: 10}
 	}
 	return nil
@@ -112,6 +124,8 @@ func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
 
 func (st *Stream) store(it item) error {
 	switch m := it.message.(type) {
+	case hello:
+		return st.w.Agent(st.ctx, st.s.Host, m.HelloBody, it.skew)
 	case *wire.SetAck:
 		return st.w.SetAcked(st.ctx, st.s, m)
 	case *wire.CommandAck:

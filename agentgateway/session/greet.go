@@ -18,27 +18,27 @@ const tooOldRetry = 3600
 // maxSkew bounds what a machine's clock can make us write.
 const maxSkew = 10 * 365 * 24 * time.Hour
 
-// greet authenticates a connection and sends its welcome.
-func (s *Server) greet(link *Session, name string) error {
+// greet authenticates a connection and asks the handler to admit it.
+func (s *Server) greet(link *Session, name string) (*wire.HelloBody, error) {
 	nonce := make([]byte, wire.NonceSize)
 	if _, err := rand.Read(nonce); err != nil {
-		return err
+		return nil, err
 	}
 	challenge := &wire.Challenge{Nonce: nonce, ServerName: name, MinProtocol: s.o.MinProtocol,
 		Protocol: max(wire.Protocol, s.o.MinProtocol)}
 	if err := link.Write(challenge); err != nil {
-		return err
+		return nil, err
 	}
 	hello, err := link.readHello(s.o.HelloTimeout)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	body, err := s.verify(hello, challenge)
+	body, key, err := s.verify(hello, challenge)
 	if body != nil {
-		link.host = body.Host
+		link.host, link.key = body.Host, key
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now := s.o.Clock.Now()
 	link.began = now
@@ -54,8 +54,12 @@ func (s *Server) greet(link *Session, name string) error {
 		if !errors.As(err, &e) {
 			s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
 		}
-		return asWireError(err)
+		return nil, asWireError(err)
 	}
+	return body, nil
+}
+
+func (s *Server) welcome(link *Session) error {
 	return link.Write(&wire.Welcome{HeartbeatSeconds: int(s.o.Heartbeat / time.Second), Gateway: s.o.Gateway, Time: s.o.Clock.Now().UTC()})
 }
 
@@ -81,29 +85,29 @@ func (s *Session) readHello(timeout time.Duration) (*wire.Hello, error) {
 }
 
 // verify checks everything that a hello claims. The body is returned with an error too, for the log.
-func (s *Server) verify(hello *wire.Hello, challenge *wire.Challenge) (*wire.HelloBody, error) {
+func (s *Server) verify(hello *wire.Hello, challenge *wire.Challenge) (*wire.HelloBody, []byte, error) {
 	body, err := hello.Claimed()
 	if err != nil {
-		return nil, badMessage(err.Error())
+		return nil, nil, badMessage(err.Error())
 	}
 	if !bytes.Equal(body.Nonce, challenge.Nonce) {
-		return &body, &wire.Error{Code: wire.CodeBadSignature, Message: "the hello answers another challenge"}
+		return &body, nil, &wire.Error{Code: wire.CodeBadSignature, Message: "the hello answers another challenge"}
 	}
 	if body.ServerName != challenge.ServerName {
-		return &body, &wire.Error{Code: wire.CodeBadSignature, Message: "the hello was made for another server"}
+		return &body, nil, &wire.Error{Code: wire.CodeBadSignature, Message: "the hello was made for another server"}
 	}
 	key, known := s.handler.SigningKey(body.Host)
 	if !known {
-		return &body, &wire.Error{Code: wire.CodeUnknownHost,
+		return &body, nil, &wire.Error{Code: wire.CodeUnknownHost,
 			Message: fmt.Sprintf("Host %s does not exist, is not enrolled, or has no schedule set yet", body.Host)}
 	}
 	if err := hello.Verify(key); err != nil {
-		return &body, &wire.Error{Code: wire.CodeBadSignature,
+		return &body, nil, &wire.Error{Code: wire.CodeBadSignature,
 			Message: fmt.Sprintf("the keys of this machine are not those pinned in Host %s", body.Host)}
 	}
 	if body.Protocol < s.o.MinProtocol {
-		return &body, &wire.Error{Code: wire.CodeProtocolTooOld, HelpURL: s.o.HelpURL, RetryAfterSeconds: tooOldRetry,
+		return &body, nil, &wire.Error{Code: wire.CodeProtocolTooOld, HelpURL: s.o.HelpURL, RetryAfterSeconds: tooOldRetry,
 			Message: fmt.Sprintf("the agent speaks protocol %d, this gateway needs %d or newer: upgrade the agent", body.Protocol, s.o.MinProtocol)}
 	}
-	return &body, nil
+	return &body, key, nil
 }

@@ -37,10 +37,10 @@ type Handler interface {
 	// Admit decides about an authenticated session before its welcome. A *wire.Error is told to the agent.
 	Admit(context.Context, *Session, *wire.HelloBody) error
 	// Opened: the welcome was sent.
-	Opened(*Session)
+	Opened(*Session, *wire.HelloBody)
 	// Received is given every message but heartbeats. An error ends the session. It must not block.
 	Received(*Session, wire.Message) error
-	// Closed ends what Opened began.
+	// Closed is called once for each session that Admit admitted, also when the welcome could not be sent.
 	Closed(*Session, error)
 }
 
@@ -185,15 +185,20 @@ func (s *Server) run(link *Session, name string) {
 	defer s.release()
 	defer close(link.done)
 	defer func() { _ = link.conn.CloseNow() }()
-	err := s.greet(link, name)
-	s.handshakes.Add(-1)
+	hello, err := s.greet(link, name)
 	if err != nil {
+		s.handshakes.Add(-1)
 		s.refuse(link, err)
 		return
 	}
-	s.o.Meter.Attempt("accepted")
-	s.handler.Opened(link)
-	s.handler.Closed(link, link.serve())
+	err = s.welcome(link)
+	s.handshakes.Add(-1)
+	if err == nil {
+		s.o.Meter.Attempt("accepted")
+		s.handler.Opened(link, hello)
+		err = link.serve()
+	}
+	s.handler.Closed(link, err)
 }
 
 func (s *Server) refuse(link *Session, err error) {

@@ -68,8 +68,8 @@ func (h *handler) Admit(_ context.Context, s *Session, body *wire.HelloBody) err
 	}
 	return nil
 }
-func (h *handler) Opened(s *Session)          { h.opened <- s }
-func (h *handler) Closed(_ *Session, e error) { h.closed <- e }
+func (h *handler) Opened(s *Session, _ *wire.HelloBody) { h.opened <- s }
+func (h *handler) Closed(_ *Session, e error)           { h.closed <- e }
 func (h *handler) Received(_ *Session, m wire.Message) error {
 	if m.MessageType() == wire.TypeWelcome {
 		return &wire.Error{Code: wire.CodeBadMessage, Message: "only gateways send it"}

@@ -26,6 +26,7 @@ type Session struct {
 	host    wire.HostRef
 	counter int64
 	process string
+	key     []byte
 	applied string
 	skew    time.Duration
 
@@ -44,6 +45,9 @@ func (s *Session) Counter() int64 { return s.counter }
 
 // Process is random per start of the agent.
 func (s *Session) Process() string { return s.process }
+
+// Key is the signing key that the hello was verified with.
+func (s *Session) Key() []byte { return s.key }
 
 // AppliedRevision is that of the set which was in force when the agent connected.
 func (s *Session) AppliedRevision() string { return s.applied }
@@ -75,6 +79,7 @@ func (s *Session) Write(m wire.Message) error { return s.write(m, s.server.o.Wri
 func (s *Session) write(m wire.Message, timeout time.Duration) error {
 	frame, err := wire.Encode(strconv.FormatUint(s.ids.Add(1), 10), m)
 	if err != nil {
+		s.server.o.Logger.Error("message cannot be sent", "host", s.host.String(), "type", string(m.MessageType()), "error", err)
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)

@@ -1,0 +1,79 @@
+package agentgateway
+
+import (
+	"context"
+	"encoding/base64"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
+)
+
+// newCluster connects to the API server. The cache holds ScheduleSets and HostJobs alone, both stripped to what is decided from them.
+func newCluster(config *rest.Config) (cluster.Cluster, error) {
+	kinds := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(kinds); err != nil {
+			return nil, err
+		}
+	}
+	return cluster.New(config, func(o *cluster.Options) {
+		o.Scheme = kinds
+		o.Cache.ReaderFailOnMissingInformer = true
+		o.Cache.ByObject = map[client.Object]cache.ByObject{
+			&v1alpha1.ScheduleSet{}: {Transform: stripSet},
+			&v1alpha1.HostJob{}:     {Transform: stripJob},
+		}
+	})
+}
+
+// stripSet drops what is read from the API server when it is sent.
+func stripSet(object any) (any, error) {
+	if set, ok := object.(*v1alpha1.ScheduleSet); ok {
+		set.ManagedFields = nil
+		set.Spec.Bundle, set.Spec.Signatures, set.Spec.Credentials = "", nil, nil
+	}
+	return object, nil
+}
+
+// stripJob keeps the command of a job that may still have to be sent, and next to nothing of a finished one.
+func stripJob(object any) (any, error) {
+	job, ok := object.(*v1alpha1.HostJob)
+	if !ok {
+		return object, nil
+	}
+	job.ManagedFields = nil
+	job.Status.LogTail, job.Status.Progress, job.Status.Result, job.Status.Conditions = "", nil, nil, nil
+	if job.Status.Phase.Finished() {
+		job.Spec.Backup, job.Spec.Restore = nil, nil
+		job.Status.Command, job.Status.CancelCommand = nil, nil
+	}
+	return job, nil
+}
+
+// published returns a host's set as the cache has it.
+func (g *Gateway) published(ctx context.Context, host wire.HostRef) (*v1alpha1.ScheduleSet, error) {
+	var set v1alpha1.ScheduleSet
+	if err := g.cluster.GetCache().Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &set); err != nil {
+		return nil, err
+	}
+	return &set, nil
+}
+
+// SigningKey implements session.Handler: a host is known by its published set, with the keys that were pinned when it was made.
+func (g *Gateway) SigningKey(host wire.HostRef) ([]byte, bool) {
+	set, err := g.published(context.Background(), host)
+	if err != nil || !set.DeletionTimestamp.IsZero() {
+		return nil, false
+	}
+	signing, err := base64.StdEncoding.DecodeString(set.Spec.Host.Identity.SigningKey)
+	if err != nil || len(signing) != wire.KeySize {
+		return nil, false
+	}
+	return signing, true
+}
