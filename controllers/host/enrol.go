@@ -46,7 +46,7 @@ func (r *Reconciler) enrol(ctx context.Context, host *v1alpha1.Host) (ctrl.Resul
 }
 
 func (r *Reconciler) enrolmentFacts(host *v1alpha1.Host) *enrolmentFacts {
-	return &enrolmentFacts{
+	facts := &enrolmentFacts{
 		pinned:       host.Spec.Identity != nil,
 		enrolledWith: host.Annotations[v1alpha1.AnnotationEnrolledWith],
 		asked:        host.Annotations[v1alpha1.AnnotationMintToken],
@@ -55,6 +55,10 @@ func (r *Reconciler) enrolmentFacts(host *v1alpha1.Host) *enrolmentFacts {
 		hostUID:      string(host.UID),
 		now:          r.Clock.Now(),
 	}
+	if identity, err := identityOf(host); err == nil && identity != nil {
+		facts.identityHash = identity.Hash()
+	}
+	return facts
 }
 
 // parseRequest returns nil for a malformed request too: the gateway lets none of these through.
@@ -88,6 +92,8 @@ func (r *Reconciler) take(ctx context.Context, step enrolmentStep, host *v1alpha
 		return r.pin(ctx, host, facts)
 	case stepFinish:
 		return r.finish(ctx, host, facts, secret)
+	case stepConfirm:
+		return r.confirm(ctx, host, facts)
 	case stepRefuse:
 		return r.refuse(ctx, host, facts, wire.EnrolWrongProof, facts.recorded.FailedAttempts+1,
 			"the token is not the one in the enrollment Secret any more, or was changed: copy the whole command from the Secret again")
@@ -121,8 +127,14 @@ func (r *Reconciler) mint(ctx context.Context, host *v1alpha1.Host, facts *enrol
 		}
 	}
 	return r.patchEnrolment(ctx, host, func(e *v1alpha1.EnrollmentStatus) {
+		// An enrolled machine may still be waiting for its verdict.
+		used, verdict := e.UsedTokenIDHash, e.Verdict
+		if !facts.pinned {
+			used, verdict = "", nil
+		}
 		*e = v1alpha1.EnrollmentStatus{
 			TokenIDHash: wire.TokenIDHash(token.ID), ExpiresAt: new(metav1.NewTime(token.NotAfter)), MintedFor: facts.asked,
+			UsedTokenIDHash: used, Verdict: verdict,
 		}
 	}, func() {
 		r.Recorder.Eventf(host, nil, corev1.EventTypeNormal, v1alpha1.EventTokenMinted, "Enrol",
@@ -148,7 +160,7 @@ func (r *Reconciler) finish(ctx context.Context, host *v1alpha1.Host, facts *enr
 	if err != nil {
 		return err
 	}
-	verdict, err := r.verdict(host, facts.open(), identity.Hash(), wire.EnrolApproved, fmt.Sprintf("enrolled as %s", refOf(host)))
+	verdict, err := r.approval(host, facts.open(), identity.Hash())
 	if err != nil {
 		return err
 	}
@@ -161,6 +173,15 @@ func (r *Reconciler) finish(ctx context.Context, host *v1alpha1.Host, facts *enr
 		r.Recorder.Eventf(host, nil, corev1.EventTypeNormal, v1alpha1.EventEnrolled, "Enrol",
 			"a machine that calls itself %q was enrolled with identity %.16s", hostname(host), identity.Hash())
 	})
+}
+
+// confirm signs the verdict of an enrolment that is over.
+func (r *Reconciler) confirm(ctx context.Context, host *v1alpha1.Host, facts *enrolmentFacts) error {
+	verdict, err := r.approval(host, facts.enrolledWith, facts.identityHash)
+	if err != nil {
+		return err
+	}
+	return r.patchEnrolment(ctx, host, func(e *v1alpha1.EnrollmentStatus) { e.Verdict = verdict }, func() {})
 }
 
 func (r *Reconciler) refuse(ctx context.Context, host *v1alpha1.Host, facts *enrolmentFacts, reason wire.EnrolReason, attempts int32, message string) error {

@@ -74,9 +74,25 @@ func TestAMachineEnrols(t *testing.T) {
 	if again := h.verdictOf("web-1"); h.writes != 0 || *again != *verdict {
 		t.Errorf("%d writes, verdict %+v", h.writes, again)
 	}
-	t.Log("nor do other keys with a used token")
+	t.Log("also after a token for another machine was minted and guessed at")
+	change(h, h.host("web-1"), func(host *v1alpha1.Host) { host.Annotations[v1alpha1.AnnotationMintToken] = "another" })
+	h.run("web-1")
+	second := h.token("web-1")
+	h.ask("web-1", second, newAgent(t), make([]byte, 32))
+	h.run("web-1")
+	if v := h.verdictOf("web-1"); v.Approved {
+		t.Errorf("verdict %+v", v)
+	}
+	h.ask("web-1", token, a, proofOf(token, a))
+	h.run("web-1")
+	if again := h.verdictOf("web-1"); !again.Approved || again.IdentityHash != verdict.IdentityHash || again.TokenIDHash != verdict.TokenIDHash {
+		t.Errorf("the machine does not get its verdict again: %+v", again)
+	}
+
+	t.Log("other keys with a used token change nothing")
 	b := newAgent(t)
 	h.ask("web-1", token, b, proofOf(token, b))
+	h.writes = 0
 	h.run("web-1")
 	if h.writes != 0 {
 		t.Errorf("%d writes", h.writes)

@@ -13,8 +13,9 @@ const maxFailedAttempts = 5
 
 // enrolmentFacts are what the next step of an enrolment is decided from.
 type enrolmentFacts struct {
-	// pinned says that spec.identity is set; enrolledWith is the annotation written with it.
+	// pinned says that spec.identity is set, identityHash is its hash, and enrolledWith the annotation written with it.
 	pinned       bool
+	identityHash string
 	enrolledWith string
 	// asked is the value of the annotation that asks for a token.
 	asked    string
@@ -45,6 +46,8 @@ const (
 	stepApprove enrolmentStep = "Approve"
 	// stepFinish: the keys are pinned by the open token: burn it and sign the verdict.
 	stepFinish enrolmentStep = "Finish"
+	// stepConfirm: who was enrolled asks again, and the verdict is gone: sign it once more.
+	stepConfirm enrolmentStep = "Confirm"
 	// stepRefuse: sign the verdict that the proof is wrong; stepRefuseExpired that the token was too old.
 	stepRefuse        enrolmentStep = "Refuse"
 	stepRefuseExpired enrolmentStep = "RefuseExpired"
@@ -74,7 +77,7 @@ func (f *enrolmentFacts) wantsToken() bool {
 		return true
 	}
 	// The identity that a token had pinned was taken out of the spec.
-	return !f.pinned && f.recorded.TokenIDHash == "" && f.recorded.UsedTokenIDHash != ""
+	return !f.pinned && f.recorded.TokenIDHash == "" && f.recorded.UsedTokenIDHash != "" && f.recorded.FailedAttempts < maxFailedAttempts
 }
 
 // next decides the step.
@@ -85,6 +88,8 @@ func (f *enrolmentFacts) next() enrolmentStep {
 		return stepFinish
 	case f.wantsToken():
 		return stepMint
+	case f.unconfirmed():
+		return stepConfirm
 	case open == "":
 		return stepNone
 	case f.recorded.FailedAttempts >= maxFailedAttempts:
@@ -113,6 +118,11 @@ func (f *enrolmentFacts) nextExpired() enrolmentStep {
 	return stepNone
 }
 
+// unconfirmed tells whether the machine that the annotation speaks of waits for its verdict.
+func (f *enrolmentFacts) unconfirmed() bool {
+	return f.request != nil && f.pinned && f.enrolledWith == f.request.tokenIDHash && f.identityHash == f.request.identity.Hash() && !f.answered()
+}
+
 // holdsOpen tells whether the Secret holds the open token.
 func (f *enrolmentFacts) holdsOpen() bool {
 	return f.token != nil && f.token.HostUID == f.hostUID && wire.TokenIDHash(f.token.ID) == f.open()
@@ -135,7 +145,7 @@ func (f *enrolmentFacts) proven() bool {
 // answered tells whether the recorded verdict is about this request. A verdict that the gateway made up keeps a machine from its answer, which the
 // gateway can do anyway; it never keeps a right proof from being seen.
 func (f *enrolmentFacts) answered() bool {
-	if f.recorded.Verdict == nil {
+	if f.recorded == nil || f.recorded.Verdict == nil {
 		return false
 	}
 	verdict, err := wire.ParseEnrolVerdict(f.recorded.Verdict.Document)

@@ -99,6 +99,15 @@ func TestNextStepOfAnEnrolment(t *testing.T) {
 		{"a new machine with a right proof replaces the old one", enrolmentFacts{pinned: true, enrolledWith: "older", recorded: openToken(token), token: token,
 			request: request(token, machine(2))}, stepApprove},
 		{"keys taken out of the spec are asked for again", enrolmentFacts{recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash}}, stepMint},
+		{"an enrolled machine whose verdict is gone gets it again", enrolmentFacts{pinned: true, identityHash: machine(1).Hash(), enrolledWith: hash,
+			recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash}, request: request(token, machine(1))}, stepConfirm},
+		{"also while a token for another one is open", enrolmentFacts{pinned: true, identityHash: machine(1).Hash(), enrolledWith: hash, recorded: openToken(other), token: other,
+			request: request(token, machine(1))}, stepConfirm},
+		{"once", enrolmentFacts{pinned: true, identityHash: machine(1).Hash(), enrolledWith: hash, request: request(token, machine(1)),
+			recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash, Verdict: verdictAbout(request(token, machine(1)), wire.EnrolApproved)}}, stepNone},
+		{"a machine with other keys gets none for a used token", enrolmentFacts{pinned: true, identityHash: machine(1).Hash(), enrolledWith: hash,
+			recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash}, request: request(token, machine(2))}, stepNone},
+		{"keys taken out of the spec do not make a void token good", enrolmentFacts{recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash, FailedAttempts: 5}}, stepNone},
 		{"an expired token's Secret is removed", enrolmentFacts{recorded: openToken(token), token: token, now: noon.Add(time.Hour)}, stepRemoveExpired},
 		{"after which there is no new one unasked", enrolmentFacts{recorded: openToken(token), now: noon.Add(time.Hour)}, stepNone},
 		{"who came too late is told", enrolmentFacts{recorded: openToken(token), token: token, now: noon.Add(time.Hour), request: request(token, machine(1))}, stepRefuseExpired},
@@ -120,7 +129,7 @@ func TestNextStepOfAnEnrolment(t *testing.T) {
 			if got := tt.facts.next(); got != tt.want {
 				t.Errorf("next is %q, want %q", got, tt.want)
 			}
-			if tt.want != stepNone && !tt.facts.needsToken() {
+			if tt.want != stepNone && tt.want != stepConfirm && !tt.facts.needsToken() {
 				t.Error("would be decided without reading the Secret")
 			}
 		})

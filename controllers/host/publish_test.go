@@ -232,7 +232,7 @@ func TestConditionsFollowTheSetsStatus(t *testing.T) {
 	h := newHarness(t)
 	h.create(newSecret(), newHost("web-1"), newGroup("etc"))
 	h.enrolHost("web-1", newAgent(t))
-	set := changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
+	changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
 		s.Status.AppliedRevision = s.Spec.Revision
 		s.Status.Connection = &v1alpha1.Connection{Gateway: "g1", Session: 1, Process: "p", ConnectedTime: metav1.Now()}
 	})
@@ -248,7 +248,7 @@ func TestConditionsFollowTheSetsStatus(t *testing.T) {
 	h.run("web-1")
 	h.wantCondition("web-1", "ScheduleSetApplied", "False Pending")
 
-	set = changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
+	set := changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
 		s.Status.Refusal = &v1alpha1.Refusal{Revision: s.Spec.Revision, Reason: "StorageFailed", Message: "the disk is full", Time: metav1.Now()}
 	})
 	h.run("web-1")

@@ -20,6 +20,11 @@ func (r *Reconciler) verdict(host *v1alpha1.Host, tokenIDHash, identityHash stri
 	return &v1alpha1.SignedDocument{Document: document, Signatures: signatures(r.Signer.Sign(document))}, nil
 }
 
+// approval is the verdict for keys that are pinned.
+func (r *Reconciler) approval(host *v1alpha1.Host, tokenIDHash, identityHash string) (*v1alpha1.SignedDocument, error) {
+	return r.verdict(host, tokenIDHash, identityHash, wire.EnrolApproved, "enrolled as "+refOf(host).String())
+}
+
 func signatures(signed []wire.Signature) []v1alpha1.Signature {
 	out := make([]v1alpha1.Signature, 0, len(signed))
 	for _, s := range signed {
