@@ -145,6 +145,20 @@ func (f *fixture) events() map[string]eventsv1.Event {
 	return out
 }
 
+// eventList is the reasons of all Events.
+func (f *fixture) eventList() []string {
+	f.t.Helper()
+	var list eventsv1.EventList
+	if err := f.client.List(f.t.Context(), &list, client.InNamespace(f.host.Namespace)); err != nil {
+		f.t.Fatal(err)
+	}
+	var reasons []string
+	for _, e := range list.Items {
+		reasons = append(reasons, e.Reason)
+	}
+	return reasons
+}
+
 func (f *fixture) session(counter int64, process string) Session {
 	return Session{Host: f.host, Counter: counter, Process: process}
 }
