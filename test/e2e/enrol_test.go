@@ -30,8 +30,8 @@ func TestEveryBadTokenTellsThePersonWhatToDo(t *testing.T) {
 		event            bool
 	}{
 		{"cut-off", strings.Replace(line, token, token[:len(token)-9], 1), "copy the whole line", false},
-		{"wrong", retoken(func(t *wire.Token) { t.ID = "somebody-elses" }), "new token", true},
-		{"tampered-secret", retoken(func(t *wire.Token) { t.Secret[0] ^= 1 }), "new token", true},
+		{"wrong", retoken(func(t *wire.Token) { t.ID = "somebody-elses" }), "ask for a new one", true},
+		{"tampered-secret", retoken(func(t *wire.Token) { t.Secret[0] ^= 1 }), "ask for a new one", true},
 		{"expired", retoken(func(t *wire.Token) { t.NotAfter = time.Now().Add(-time.Minute) }), "expired", false},
 	}
 	for _, test := range tests {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -91,8 +92,15 @@ func TestAClonedMachineIsReportedAndDoesNotFlap(t *testing.T) {
 	w.must(os.WriteFile(clone.Config, []byte(replaceOnce(t, string(raw), original.StateDir, clone.StateDir+"-copy")), 0o600))
 	w.start(clone)
 
-	w.hostCondition("one", v1alpha1.ConditionDuplicateIdentity, metav1.ConditionTrue)
+	w.T.Log("the machine that was pushed out comes back after a minute or so, and proves that there are two")
+	env.Eventually(t, 4*time.Minute, "DuplicateIdentity", func(ctx context.Context) error {
+		if w.scheduleSet(ctx, "one").Status.Duplicate == nil {
+			return errors.New("status.duplicate is not set")
+		}
+		return nil
+	})
 	w.event(v1alpha1.EventDuplicateIdentity)
+	w.hostCondition("one", v1alpha1.ConditionDuplicateIdentity, metav1.ConditionTrue)
 	session := w.scheduleSet(t.Context(), "one").Status.Connection.Session
 	w.backup("meanwhile", "one", "data")
 	w.phase("meanwhile", v1alpha1.JobSucceeded, v1alpha1.JobCompletedWithErrors, v1alpha1.JobFailed)

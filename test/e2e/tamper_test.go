@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -20,8 +21,9 @@ func TestAForgedScheduleSetIsRefusedAndTheOneInForceStays(t *testing.T) {
 	for _, host := range []string{"one", "two"} {
 		w.host(host)
 		w.group("data-"+host, host, w.files(host, "a"))
-		w.agent(host)
 	}
+	agent := w.agent("one")
+	w.agent("two")
 	schedule := w.schedule("nightly", "0 3 * * *", "data-one", "data-two")
 	w.settled("one")
 	w.settled("two")
@@ -42,14 +44,11 @@ func TestAForgedScheduleSetIsRefusedAndTheOneInForceStays(t *testing.T) {
 		}},
 		{"unsigned", wire.RefusalBadSignature, func(spec *v1alpha1.ScheduleSetSpec) { spec.Signatures = []v1alpha1.Signature{} }},
 		{"older", wire.RefusalOlderSerial, func(spec *v1alpha1.ScheduleSetSpec) {
-			spec.Bundle, spec.Signatures, spec.Credentials = older.Spec.Bundle, older.Spec.Signatures, older.Spec.Credentials
+			older.Spec.DeepCopyInto(spec)
 		}},
 		{"another-hosts", wire.RefusalWrongHost, func(spec *v1alpha1.ScheduleSetSpec) {
 			other := w.scheduleSet(t.Context(), "two").Spec
 			spec.Bundle, spec.Signatures, spec.Credentials = other.Bundle, other.Signatures, other.Credentials
-		}},
-		{"sealed-by-somebody-else", wire.RefusalBadCredential, func(spec *v1alpha1.ScheduleSetSpec) {
-			spec.Credentials[0].Sealed = w.sealedByAStranger(spec)
 		}},
 	}
 	for _, test := range tests {
@@ -57,30 +56,53 @@ func TestAForgedScheduleSetIsRefusedAndTheOneInForceStays(t *testing.T) {
 			w.T = t
 			w.publish("one", func(spec *v1alpha1.ScheduleSetSpec) {
 				inForce.Spec.DeepCopyInto(spec)
-				test.forge(spec)
 				spec.Revision = "forged-" + test.name
+				test.forge(spec)
 			})
-			w.eventually("the refusal", func(ctx context.Context) error {
-				set := w.scheduleSet(ctx, "one")
-				if r := set.Status.Refusal; r == nil || r.Revision != "forged-"+test.name || r.Reason != string(test.reason) || r.Message == "" {
-					return fmt.Errorf("refusal is %+v, want %s", r, test.reason)
-				}
-				if set.Status.AppliedRevision != inForce.Spec.Revision {
-					return fmt.Errorf("applied is %s, want %s: the one in force stays", set.Status.AppliedRevision, inForce.Spec.Revision)
-				}
-				return nil
-			})
-			w.event(v1alpha1.EventSetRefused, string(test.reason))
+			w.refused(inForce, test.reason)
 		})
 	}
 	w.T = t
 
-	// The controllers come back, put their set in place of the forgery, and the machine goes on.
+	// The controllers come back and put their set in place of the forgery.
 	w.startController()
 	w.must(w.change(schedule, func() { schedule.Spec.Cron = "0 5 * * *" }))
 	w.applied(schedule)
+	inForce = w.scheduleSet(t.Context(), "one").DeepCopy()
+
+	// A good set that the machine has not seen yet, with credentials that a stranger sealed.
+	w.must(agent.Stop())
+	w.must(w.change(schedule, func() { schedule.Spec.Cron = "0 6 * * *" }))
+	w.eventually("a new set to be published", func(ctx context.Context) error {
+		if w.scheduleSet(ctx, "one").Spec.Revision == inForce.Spec.Revision {
+			return errors.New("the revision is the old one")
+		}
+		return nil
+	})
+	w.stopController()
+	w.publish("one", func(spec *v1alpha1.ScheduleSetSpec) { spec.Credentials[0].Sealed = w.sealedByAStranger(spec) })
+	w.must(agent.Start(t.Context()))
+	w.refused(inForce, wire.RefusalBadCredential)
+	w.startController()
+	w.applied(schedule)
 	w.backup("after", "one", "data-one")
 	w.phase("after", v1alpha1.JobSucceeded)
+}
+
+// refused waits until the machine has refused the published set for a reason, and keeps the one in force.
+func (w *world) refused(inForce *v1alpha1.ScheduleSet, reason wire.RefusalReason) {
+	w.Helper()
+	w.eventually("the refusal "+string(reason), func(ctx context.Context) error {
+		set := w.scheduleSet(ctx, "one")
+		if r := set.Status.Refusal; r == nil || r.Revision != set.Spec.Revision || r.Reason != string(reason) || r.Message == "" {
+			return fmt.Errorf("refusal is %+v, want %s", r, reason)
+		}
+		if set.Status.AppliedRevision != inForce.Spec.Revision {
+			return fmt.Errorf("applied is %s, want %s: the one in force stays", set.Status.AppliedRevision, inForce.Spec.Revision)
+		}
+		return nil
+	})
+	w.event(v1alpha1.EventSetRefused, string(reason))
 }
 
 func TestAForgedReplayedOrExpiredCommandIsRefused(t *testing.T) {
