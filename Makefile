@@ -57,8 +57,13 @@ clean: ## Remove built programs; built components stay in .cache.
 ##@ Check
 
 .PHONY: verify
-verify: verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-manifests ## Run every check that is not a behaviour test.
+verify: verify-modules verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-manifests ## Run every check that is not a behaviour test.
 	@echo "verify: everything is in order"
+
+.PHONY: verify-modules
+verify-modules:
+	@echo "checking that go.mod is tidy"
+	@go mod tidy -diff
 
 .PHONY: verify-format
 verify-format:
