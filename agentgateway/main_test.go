@@ -81,9 +81,9 @@ func (w *world) serviceAccount() *rest.Config {
 	group, name := []string{v1alpha1.GroupVersion.Group}, w.namespace
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: group, Resources: []string{"schedulesets", "hostjobs"}, Verbs: []string{"get", "list", "watch"}},
-		{APIGroups: group, Resources: []string{"schedulesets/status", "hostjobs/status", "hosts/status"}, Verbs: []string{"patch", "update"}},
+		{APIGroups: group, Resources: []string{"schedulesets/status", "hostjobs/status", "hosts/status"}, Verbs: []string{"patch"}},
 		{APIGroups: group, Resources: []string{"hosts"}, Verbs: []string{"get"}},
-		{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+		{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create"}},
 	}}
 	w.create(role)
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subjects,
