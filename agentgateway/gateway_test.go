@@ -175,7 +175,7 @@ func (w *world) writes(mark env.AuditMark) []env.AuditEntry {
 	}
 	var out []env.AuditEntry
 	for _, e := range entries {
-		if e.IsWrite() && e.User == "system:serviceaccount:"+w.namespace+":gateway" && e.Resource != "leases" {
+		if e.IsWrite() && e.User == "system:serviceaccount:"+system+":restic-manager-gateway" && e.Resource != "leases" {
 			out = append(out, e)
 		}
 	}
@@ -291,7 +291,7 @@ func TestAGracefulStopDrainsAndWritesNothing(t *testing.T) {
 	gw.o.DrainSpread = time.Second
 	link := w.at(gw).Connect(t, 1)
 	testagent.Expect[*wire.SetOffer](link)
-	lease := client.ObjectKey{Namespace: w.namespace, Name: "restic-manager-gateway-gw-1"}
+	lease := client.ObjectKey{Namespace: system, Name: "restic-manager-gateway-gw-1"}
 	if err := w.client.Get(t.Context(), lease, &coordinationv1.Lease{}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -17,8 +18,6 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/test/env"
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -72,35 +71,22 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// serviceAccount is one with exactly the gateway's rights, the operator's namespace being that of the test.
+// system is the operator's namespace.
+const system = "restic-manager-system"
+
+// serviceAccount is the gateway's own, with the rights and the admission policies of an installation.
 func (w *world) serviceAccount() *rest.Config {
 	w.t.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "gateway"}}
-	w.create(account)
-	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: w.namespace, Name: "gateway"}}
-	group, name := []string{v1alpha1.GroupVersion.Group}, w.namespace
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: group, Resources: []string{"schedulesets", "hostjobs"}, Verbs: []string{"get", "list", "watch"}},
-		{APIGroups: group, Resources: []string{"schedulesets/status", "hostjobs/status", "hosts/status"}, Verbs: []string{"patch"}},
-		{APIGroups: group, Resources: []string{"hosts"}, Verbs: []string{"get"}},
-		{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create"}},
-	}}
-	w.create(role)
-	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}}
-	w.create(binding)
-	w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "gateway"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update", "delete"}}}})
-	w.create(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "gateway"}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "gateway"}})
-	w.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := errors.Join(w.client.Delete(ctx, role), w.client.Delete(ctx, binding)); err != nil {
-			w.t.Logf("removing the role: %v", err)
+	root, err := env.Root()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, from := range [][]string{{"-f", "config/default/namespace.yaml"}, {"-k", "config/rbac"}, {"-k", "config/admission"}} {
+		if _, err := w.cp.Kubectl(w.t.Context(), "apply", "--server-side", from[0], filepath.Join(root, from[1])); err != nil {
+			w.t.Fatal(err)
 		}
-	})
-	config, _, err := w.cp.ServiceAccountConfig(w.t.Context(), w.namespace, "gateway")
+	}
+	config, _, err := w.cp.ServiceAccountConfig(w.t.Context(), system, "restic-manager-gateway")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -127,7 +113,7 @@ func (w *world) start(instance string) *replica {
 		return l
 	}
 	listener, metrics, health := listen(), listen(), listen()
-	o := Options{Config: w.config, Namespace: w.namespace, Instance: instance, Listener: listener, Metrics: metrics, Health: health,
+	o := Options{Config: w.config, Namespace: system, Instance: instance, Listener: listener, Metrics: metrics, Health: health,
 		OfflineAfter: offlineAfter, Heartbeat: time.Second, DrainSpread: time.Nanosecond,
 		Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	pair, err := tls.LoadX509KeyPair(w.leaf.CertFile, w.leaf.KeyFile)
