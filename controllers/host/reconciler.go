@@ -71,12 +71,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	result, err := r.reconcile(ctx, host)
 	switch {
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		// Somebody wrote it since the cache saw it: look again.
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
+		// Somebody wrote or deleted it, or an object that belongs to it, since it was read: look again.
 		log.FromContext(ctx).V(1).Info("an object changed meanwhile", "error", err.Error())
 		return ctrl.Result{RequeueAfter: conflictDelay}, nil
-	case apierrors.IsNotFound(err):
-		return ctrl.Result{}, nil // deleted meanwhile
 	}
 	return result, err
 }
@@ -96,7 +94,7 @@ func (r *Reconciler) reconcile(ctx context.Context, host *v1alpha1.Host) (ctrl.R
 
 // elsewhereChanged tells errors that say nothing about the Host but that it, or one of its objects, was read too early.
 func elsewhereChanged(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, context.Canceled)
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || errors.Is(err, context.Canceled)
 }
 
 // conclude writes the conditions and says when to look again. Without facts only Ready is known.

@@ -68,7 +68,8 @@ func byGateway(object client.Object) []string {
 	return []string{set.Status.Connection.Gateway}
 }
 
-// hostChanged passes what a Host's reconciliation looks at: not the conditions that it writes itself, nor the results of jobs.
+// hostChanged passes what a Host's reconciliation looks at: not the results of jobs. The conditions, which it writes itself, come back once, so
+// that those which were computed from a stale copy are mended.
 var hostChanged = predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*v1alpha1.Host)
@@ -84,14 +85,13 @@ func lookedAt(host *v1alpha1.Host) *v1alpha1.Host {
 	return &v1alpha1.Host{
 		ObjectMeta: metav1.ObjectMeta{UID: host.UID, Generation: host.Generation, Labels: host.Labels, Annotations: host.Annotations, DeletionTimestamp: host.DeletionTimestamp},
 		Status: v1alpha1.HostStatus{
-			Enrollment: host.Status.Enrollment, EnrollmentRequest: host.Status.EnrollmentRequest, Agent: host.Status.Agent, Repository: host.Status.Repository,
+			Conditions: host.Status.Conditions, Enrollment: host.Status.Enrollment, EnrollmentRequest: host.Status.EnrollmentRequest, Agent: host.Status.Agent, Repository: host.Status.Repository,
 		},
 	}
 }
 
 // setChanged passes what the conditions follow from, and every change of a spec, which nobody else may make.
 var setChanged = predicate.Funcs{
-	CreateFunc: func(event.CreateEvent) bool { return false }, // it was made here
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*v1alpha1.ScheduleSet)
 		if !ok {

@@ -3,6 +3,7 @@ package hostjob
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,7 +25,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// jobMoved passes a change of what was asked for and of the phase, not progress.
+// jobMoved passes a change of what was asked for, of the phase, and of the conditions (which are written here, perhaps from a stale copy), not
+// progress.
 var jobMoved = predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*v1alpha1.HostJob)
@@ -32,7 +34,8 @@ var jobMoved = predicate.Funcs{
 			return false
 		}
 		after, ok := e.ObjectNew.(*v1alpha1.HostJob)
-		return ok && (before.Generation != after.Generation || before.Status.Phase != after.Status.Phase)
+		return ok && (before.Generation != after.Generation || before.Status.Phase != after.Status.Phase ||
+			!equality.Semantic.DeepEqual(before.Status.Conditions, after.Status.Conditions))
 	},
 }
 

@@ -32,7 +32,8 @@ type Reconciler struct {
 // SetupWithManager makes the reconciler run in mgr.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.RepoMaintenance{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
+		For(&v1alpha1.RepoMaintenance{}).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.forHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Complete(r)
 }

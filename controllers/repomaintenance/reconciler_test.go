@@ -74,6 +74,12 @@ func TestStatusFollowsHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("its Host is counted", 1)
+	wrong := m.DeepCopy()
+	wrong.Status.HostsMatched = 0 // as if it had been computed from a stale copy
+	if err := c.Status().Patch(t.Context(), wrong, client.MergeFrom(m.DeepCopy())); err != nil {
+		t.Fatal(err)
+	}
+	expect("a wrong status is mended", 1)
 	if err := c.Delete(t.Context(), host); err != nil {
 		t.Fatal(err)
 	}

@@ -121,6 +121,14 @@ func TestStatusFollowsGroupsHostsAndAcks(t *testing.T) {
 	}
 	expect("an ack is counted", 1, 1, "Ready=True:Accepted SourceGroupsFound=True:AllFound Applied=True:AppliedByAll")
 
+	// As if it had been computed from a stale copy.
+	wrong := s.DeepCopy()
+	wrong.Status.HostsApplied, wrong.Status.Conditions = 0, nil
+	if err := c.Status().Patch(t.Context(), wrong, client.MergeFrom(s.DeepCopy())); err != nil {
+		t.Fatal(err)
+	}
+	expect("a wrong status is mended", 1, 1, "Ready=True:Accepted SourceGroupsFound=True:AllFound Applied=True:AppliedByAll")
+
 	s.Spec.Suspend = true
 	if err := c.Update(t.Context(), s); err != nil {
 		t.Fatal(err)

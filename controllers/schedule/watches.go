@@ -20,7 +20,8 @@ import (
 // SetupWithManager makes the reconciler run in mgr.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.Schedule{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
+		For(&v1alpha1.Schedule{}).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(schedulesInSet), builder.WithPredicates(setProgressed)).

@@ -110,6 +110,14 @@ func TestStatusFollowsHostsAndAcks(t *testing.T) {
 	ack("r1")
 	expect("an ack is counted", 1, 1, "Accepted", "AppliedByAll")
 
+	// As if it had been computed from a stale copy.
+	wrong := g.DeepCopy()
+	wrong.Status.HostsApplied, wrong.Status.Conditions = 0, nil
+	if err := c.Status().Patch(t.Context(), wrong, client.MergeFrom(g.DeepCopy())); err != nil {
+		t.Fatal(err)
+	}
+	expect("a wrong status is mended", 1, 1, "Accepted", "AppliedByAll")
+
 	g.Spec.Includes = []string{"/etc", "/home"}
 	if err := c.Update(t.Context(), g); err != nil {
 		t.Fatal(err)

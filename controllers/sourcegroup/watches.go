@@ -19,7 +19,8 @@ import (
 // SetupWithManager makes the reconciler run in mgr.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.SourceGroup{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
+		For(&v1alpha1.SourceGroup{}).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(groupsInSet), builder.WithPredicates(setProgressed)).
 		Complete(r)
