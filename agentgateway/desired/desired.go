@@ -64,8 +64,10 @@ type sent struct {
 	link     Link
 	key      string // the signing key that the session was opened with
 	revision string
-	run      map[string]bool // by UID of the HostJob
-	cancel   map[string]bool
+	// serial is that of the set which was offered, 0 before. A set that somebody damaged is replaced by one of the same revision.
+	serial int64
+	run    map[string]bool // by UID of the HostJob
+	cancel map[string]bool
 }
 
 // New returns a Pusher. HostJobs must be indexed with IndexJobs before the cache starts.
@@ -214,12 +216,17 @@ func (p *Pusher) mustEnd(set *v1alpha1.ScheduleSet, s *sent) *wire.Error {
 	return nil
 }
 
+// has tells whether the agent was given this very set, or came with one that says the same.
+func (s *sent) has(set *v1alpha1.ScheduleSet) bool {
+	return set.Spec.Revision == s.revision && (s.serial == 0 || s.serial == set.Spec.Serial)
+}
+
 // errSetChanged: the set that was read is not one for this session any more.
 var errSetChanged = errors.New("the identity in the set changed meanwhile")
 
 // offer sends the newest set when the agent does not have it.
 func (p *Pusher) offer(ctx context.Context, cached *v1alpha1.ScheduleSet, s *sent) error {
-	if cached.Spec.Revision == s.revision {
+	if s.has(cached) {
 		return nil
 	}
 	var set v1alpha1.ScheduleSet
@@ -229,7 +236,7 @@ func (p *Pusher) offer(ctx context.Context, cached *v1alpha1.ScheduleSet, s *sen
 	if set.Spec.Host.Identity.SigningKey != s.key {
 		return errSetChanged
 	}
-	if set.Spec.Revision == s.revision {
+	if s.has(&set) {
 		return nil // the cache is behind
 	}
 	offer, err := offerOf(&set)
@@ -238,7 +245,7 @@ func (p *Pusher) offer(ctx context.Context, cached *v1alpha1.ScheduleSet, s *sen
 		return nil
 	}
 	s.link.Offer(offer)
-	s.revision = set.Spec.Revision
+	s.revision, s.serial = set.Spec.Revision, set.Spec.Serial
 	p.o.Logger.Info("set offered", "host", s.link.Host().String(), "revision", set.Spec.Revision, "serial", set.Spec.Serial)
 	return nil
 }

@@ -185,6 +185,23 @@ func TestTheNewestSetIsOfferedOnce(t *testing.T) {
 	f.sends("set r3")
 }
 
+func TestASetThatWasMendedIsOfferedAgain(t *testing.T) {
+	f := newFixture(t, "r0")
+	publish := func(serial int64) {
+		change := func(s *v1alpha1.ScheduleSet) { s.Spec.Serial = serial }
+		put(t, f.cached, set("r1", change))
+		put(t, f.live, set("r1", change))
+	}
+	publish(1) // damaged: the agent refuses it
+	f.sends("set r1")
+	publish(2) // the controllers' answer to the damage says the same
+	f.sends("set r1")
+	f.sends("")
+	f.open(2, "r1")
+	publish(3) // what the agent has in force says the same
+	f.sends("")
+}
+
 func TestSessionsThatMayNotGoOn(t *testing.T) {
 	for _, c := range []struct {
 		name   string
