@@ -274,6 +274,9 @@ func FuzzRevision(f *testing.F) {
 			return out
 		}
 		first := revision()
+		if len(first) != 16 {
+			t.Errorf("revision %q is not one for a column", first)
+		}
 		r.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
 		r.Shuffle(len(schedules), func(i, j int) { schedules[i], schedules[j] = schedules[j], schedules[i] })
 		for i := range schedules {

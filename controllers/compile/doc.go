@@ -18,7 +18,7 @@
 //
 // # Revision
 //
-// The revision is a SHA-256 over everything that the set says, without what only signing and sealing add (serial, the hashes of sealed
+// The revision is a SHA-256, cut to 16 hex digits, over everything that the set says, without what only signing and sealing add (serial, the hashes of sealed
 // credentials), and over a keyed digest of each credential. Everything is sorted by name first, so the same objects in any order give the
 // same revision.
 //

@@ -11,7 +11,11 @@ import (
 
 const revisionLabel = "restic-manager/revision/v1"
 
-// Revision names what a set says: the hex SHA-256 over its content, without serial, revision and the hashes of sealed credentials,
+// revisionSize is how many bytes of the hash make a revision: enough that no two sets of a machine share one by chance, and few enough for a column
+// of kubectl. Nothing is trusted because of a revision.
+const revisionSize = 8
+
+// Revision names what a set says: the first 16 hex digits of the SHA-256 over its content, without serial, revision and the hashes of sealed credentials,
 // and over the digest of each credential by its name. The digests are keyed (a plain hash of a password in a public place would be an oracle).
 func Revision(set wire.ScheduleSet, credentialDigests map[string]string) (string, error) {
 	set.Serial, set.Revision, set.Credentials = 0, "", nil
@@ -30,5 +34,5 @@ func Revision(set wire.ScheduleSet, credentialDigests map[string]string) (string
 		fmt.Fprintf(h, "%d\n", len(part))
 		h.Write(part)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return hex.EncodeToString(h.Sum(nil)[:revisionSize]), nil
 }
