@@ -113,6 +113,8 @@ const (
 	ReasonSourceGroupMissing  = "SourceGroupNotFound"
 	ReasonWaitingForHost      = "WaitingForHost"
 	ReasonInProgress          = "InProgress"
+	// ReasonNoReport: the machine took it, and its result has not come although it must have ended. The phase stays: whether it ran is not known.
+	ReasonNoReport = "NoReport"
 )
 
 // Reasons of Events about a Host. An Event is for people and expires; status is the record.

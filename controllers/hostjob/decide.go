@@ -61,10 +61,21 @@ func underWay(f facts) decision {
 	if f.job.Status.Phase == v1alpha1.JobRunning {
 		d.message = "the machine runs it"
 	}
+	if silent := silentFrom(f.job); f.now.Before(silent) {
+		d.again = silent
+	} else {
+		d.err = status.Waiting(v1alpha1.ReasonNoReport, 0,
+			"nothing was heard of it since %s, when it should have ended at the latest: see whether Host %q is Connected. Its result counts whenever it "+
+				"comes; if the machine does not come back, delete the HostJob",
+			silent.UTC().Format(time.RFC3339), f.job.Spec.HostRef.Name)
+		d.message = d.err.Error()
+	}
 	if !f.job.Spec.Cancel {
 		return d
 	}
-	d.message = "it was cancelled: the machine is told to stop it"
+	if d.err == nil {
+		d.message = "it was cancelled: the machine is told to stop it"
+	}
 	document, err := cancelDocument(f)
 	if err != nil {
 		d.err, d.message = err, err.Error()
@@ -72,6 +83,21 @@ func underWay(f facts) decision {
 	}
 	d.cancel = document
 	return d
+}
+
+// reportGrace is how long after the end of its deadlines the result of a job may take: restic is given a minute to stop, and the way back its time.
+const reportGrace = 10 * time.Minute
+
+// silentFrom is when a job that is under way must have ended. A machine's clock may be behind, so a start before the dispatch does not count.
+func silentFrom(job *v1alpha1.HostJob) time.Time {
+	began := startingDeadline(job)
+	if at := job.Status.StartTime; job.Status.Phase == v1alpha1.JobRunning && at != nil {
+		began = at.Time
+		if sent := job.Status.DispatchTime; sent != nil && sent.After(began) {
+			began = sent.Time
+		}
+	}
+	return began.Add(time.Duration(job.Spec.ActiveDeadlineSeconds)*time.Second + reportGrace)
 }
 
 func ended(phase v1alpha1.HostJobPhase, message string) decision {

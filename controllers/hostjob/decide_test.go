@@ -59,6 +59,16 @@ func job(kind v1alpha1.HostJobKind) *v1alpha1.HostJob {
 
 func TestDecide(t *testing.T) {
 	deadline := created.Add(time.Hour)
+	silent := deadline.Add(time.Minute + reportGrace)
+	under := func(phase v1alpha1.HostJobPhase, now, started time.Time) func(*facts) {
+		return func(f *facts) {
+			f.now, f.job.Status.Phase = now, phase
+			f.job.Status.DispatchTime = new(metav1.NewTime(created.Add(time.Minute)))
+			if !started.IsZero() {
+				f.job.Status.StartTime = new(metav1.NewTime(started))
+			}
+		}
+	}
 	for _, test := range []struct {
 		name   string
 		kind   v1alpha1.HostJobKind // default Backup
@@ -110,14 +120,22 @@ func TestDecide(t *testing.T) {
 		{name: "a pending job is not for another Host of the same name", change: func(f *facts) { own(f.job, "earlier") }, phase: v1alpha1.JobFailed, message: "was deleted"},
 		{name: "an owned job of a living Host goes on", change: func(f *facts) { own(f.job, hostUID) }, phase: v1alpha1.JobPending, command: true, again: deadline},
 
-		{name: "a dispatched job is the gateway's", change: func(f *facts) { f.job.Status.Phase = v1alpha1.JobDispatched }, message: "was told to run it"},
-		{name: "a dispatched job does not expire", change: func(f *facts) { f.job.Status.Phase, f.now = v1alpha1.JobDispatched, deadline.Add(time.Hour) }, message: "was told to run it"},
-		{name: "a running job goes on without its group", change: func(f *facts) { f.job.Status.Phase, f.group = v1alpha1.JobRunning, nil }, message: "runs it"},
-		{name: "a running job is cancelled by a command", change: func(f *facts) { f.job.Status.Phase, f.job.Spec.Cancel = v1alpha1.JobRunning, true }, cancel: true, message: "is told to stop it"},
-		{name: "a dispatched job is cancelled by a command", change: func(f *facts) { f.job.Status.Phase, f.job.Spec.Cancel = v1alpha1.JobDispatched, true }, cancel: true},
+		{name: "a dispatched job is the gateway's", change: func(f *facts) { f.job.Status.Phase = v1alpha1.JobDispatched }, message: "was told to run it", again: silent},
+		{name: "a dispatched job does not expire", change: under(v1alpha1.JobDispatched, silent.Add(-time.Second), time.Time{}), message: "was told to run it", again: silent},
+		{name: "a dispatched job that nothing is heard of is told, and stays", change: under(v1alpha1.JobDispatched, silent, time.Time{}),
+			waits: true, message: "nothing was heard of it since 2026-03-01T13:11:00Z"},
+		{name: "a running job has its own deadline", change: under(v1alpha1.JobRunning, created.Add(10*time.Minute), created.Add(5*time.Minute)),
+			message: "runs it", again: created.Add(16 * time.Minute)},
+		{name: "a running job that nothing is heard of is told, and stays", change: under(v1alpha1.JobRunning, created.Add(16*time.Minute), created.Add(5*time.Minute)),
+			waits: true, message: "delete the HostJob"},
+		{name: "a machine whose clock is behind did not start before it was told to", change: under(v1alpha1.JobRunning, created.Add(2*time.Minute), created.AddDate(-1, 0, 0)),
+			message: "runs it", again: created.Add(12 * time.Minute)},
+		{name: "a running job goes on without its group", change: func(f *facts) { f.job.Status.Phase, f.group = v1alpha1.JobRunning, nil }, message: "runs it", again: silent},
+		{name: "a running job is cancelled by a command", change: func(f *facts) { f.job.Status.Phase, f.job.Spec.Cancel = v1alpha1.JobRunning, true }, cancel: true, message: "is told to stop it", again: silent},
+		{name: "a dispatched job is cancelled by a command", change: func(f *facts) { f.job.Status.Phase, f.job.Spec.Cancel = v1alpha1.JobDispatched, true }, cancel: true, again: silent},
 		{name: "a running job whose Host is gone cannot be cancelled", change: func(f *facts) {
 			f.job.Status.Phase, f.job.Spec.Cancel, f.host = v1alpha1.JobRunning, true, nil
-		}, waits: true, message: "cannot be cancelled"},
+		}, waits: true, message: "cannot be cancelled", again: silent},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.kind == "" {

@@ -19,7 +19,8 @@
 //
 // # Trade-offs
 //
-// A job that was dispatched to a machine which never comes back stays Dispatched: whether it ran is not known here.
+// A job that was dispatched to a machine which never comes back stays Dispatched: whether it ran is not known here. Once its deadlines are over,
+// Ready says so.
 //
 // Nothing here holds state or locks.
 package hostjob
