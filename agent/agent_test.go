@@ -100,25 +100,51 @@ func TestACommandThatIsNotToBeObeyedIsReported(t *testing.T) {
 		{"expired", "e", nil, func(c *wire.JobCommand) { c.NotAfter = time.Now().Add(-time.Hour) }, "Expired"},
 		{"for another host", "h", nil, func(c *wire.JobCommand) { c.Host.Name = "web-2" }, "WrongHost"},
 		{"for other keys", "k", nil, func(c *wire.JobCommand) { c.IdentityHash = "00" }, "WrongIdentity"},
-		{"restores where the owner did not allow it", "r", nil, func(c *wire.JobCommand) {
-			c.Kind, c.Backup = wire.JobRestore, nil
-			c.Restore = &wire.Restore{Snapshot: wire.LatestSnapshot, Tag: "etc", Target: "/etc"}
-		}, "allow.restore"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			command := w.command(tt.uid, tt.change)
 			if tt.command != nil {
 				command = tt.command(command)
 			}
-			w.send(command)
-			result := w.finished("job-" + tt.uid)
-			if result.Outcome != wire.OutcomeFailed || result.Reason != wire.ReasonRefused || !strings.Contains(result.Message, tt.says) {
-				t.Errorf("result is %s %s %q, want a refusal that says %s", result.Outcome, result.Reason, result.Message, tt.says)
-			}
-			if result.Job.HostJobUID != tt.uid {
-				t.Errorf("the result is about %+v", result.Job)
+			// Each time, since an answer can be lost.
+			for range 2 {
+				w.send(command)
+				if ack := w.answer("job-" + tt.uid); ack.Accepted || string(ack.Reason) != tt.says || ack.Message == "" {
+					t.Errorf("the answer is %+v, want a refusal that says %s", ack, tt.says)
+				}
 			}
 		})
+	}
+}
+
+func TestARestoreWhereTheOwnerDidNotAllowItFails(t *testing.T) {
+	w := newWorld(t)
+	w.ready()
+	w.send(w.command("r", func(c *wire.JobCommand) {
+		c.Kind, c.Backup = wire.JobRestore, nil
+		c.Restore = &wire.Restore{Snapshot: wire.LatestSnapshot, Tag: "etc", Target: "/etc"}
+	}))
+	result := w.finished("job-r")
+	if result.Outcome != wire.OutcomeFailed || result.Reason != wire.ReasonRefused || !strings.Contains(result.Message, "allow.restore") {
+		t.Errorf("result is %s %s %q, want a refusal that says allow.restore", result.Outcome, result.Reason, result.Message)
+	}
+}
+
+func TestACommandThatComesAgainIsAnsweredAndNotRunAgain(t *testing.T) {
+	w := newWorld(t)
+	w.ready()
+	command := w.command("again", nil)
+	w.send(command)
+	if ack := w.answer("job-again"); !ack.Accepted {
+		t.Fatalf("the answer is %+v, want accepted", ack)
+	}
+	first := w.finished("job-again")
+	w.send(command)
+	if ack := w.answer("job-again"); ack.Accepted || ack.Reason != wire.RefusalAlreadyRun {
+		t.Errorf("the answer is %+v, want AlreadyRun", ack)
+	}
+	if again := w.finished("job-again"); again.Backup == nil || again.Backup.SnapshotID != first.Backup.SnapshotID {
+		t.Errorf("the result is %+v, want that of the first run again: %+v", again.Backup, first.Backup)
 	}
 }
 
@@ -258,8 +284,8 @@ func TestATombstoneEndsTheWork(t *testing.T) {
 		t.Fatalf("ack is %+v", ack)
 	}
 	w.send(w.command("1", nil))
-	if result := w.finished("job-1"); result.Outcome != wire.OutcomeFailed {
-		t.Errorf("a job without credentials ended with %+v", result)
+	if ack := w.answer("job-1"); ack.Accepted || ack.Message == "" {
+		t.Errorf("the answer to a command after the end is %+v", ack)
 	}
 	if _, err := os.Stat(filepath.Join(w.config.StateDir, "secrets.enc")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the credentials still lie there: %v", err)

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -15,12 +17,12 @@ import (
 // expired since: its result matters, not its age.
 func (a *Agent) command(m *wire.CommandRun) {
 	if a.jobs.Known(m.JobID) {
-		a.tell(m.JobID)
+		a.answerAgain(m.JobID)
 		return
 	}
 	command, err := a.desired.VerifyCommand(*m)
 	if err != nil {
-		a.refuseCommand(m, err)
+		a.refuseCommand(m.JobID, err)
 		return
 	}
 	j := job.Job{
@@ -35,12 +37,13 @@ func (a *Agent) command(m *wire.CommandRun) {
 	switch err := a.jobs.Submit(j); {
 	case err == nil:
 		a.logger.Info("a command was accepted", "job", m.JobID, "kind", command.Kind, "hostJob", command.Name)
+		a.answerCommand(wire.CommandAck{JobID: m.JobID, Accepted: true})
 	case errors.Is(err, job.ErrKnown):
+		a.answerAgain(m.JobID)
 	case errors.Is(err, job.ErrClosed):
 		// The gateway brings it again to the next process.
 	default:
-		a.logger.Error("a command cannot be accepted", "job", m.JobID, "error", err)
-		a.reportRefused(j.Ref, "The machine could not accept the command: "+err.Error())
+		a.refuseCommand(m.JobID, &desired.Refusal{Reason: wire.RefusalStorage, Message: "the machine could not accept the command: " + err.Error()})
 	}
 }
 
@@ -60,36 +63,40 @@ func (a *Agent) cancel(m *wire.CommandCancel) {
 	}
 }
 
-// tell answers a command that came again, once per job and session: each result that is told again is a report in the outbox.
-func (a *Agent) tell(jobID string) {
+// answerAgain answers a command that came before. A job that has ended is not run again; its result is told again, once per job and
+// session: each time is a report in the outbox.
+func (a *Agent) answerAgain(jobID string) {
+	ack := wire.CommandAck{JobID: jobID, Accepted: true}
+	state, _, err := a.jobs.State(jobID)
+	if err == nil && state == job.StateFinished {
+		ack = wire.CommandAck{JobID: jobID, Reason: wire.RefusalAlreadyRun, Message: "the command was run before; its result is sent again"}
+	}
+	a.answerCommand(ack)
 	if a.retold.first(jobID) {
 		a.jobs.Tell(jobID)
 	}
 }
 
-// refuseCommand tells why a command is not obeyed, at a bounded rate.
-func (a *Agent) refuseCommand(m *wire.CommandRun, err error) {
+// refuseCommand says why a command is not obeyed. The gateway brings an unfinished job's command again in each session, so that an
+// answer which is lost is given again.
+func (a *Agent) refuseCommand(jobID string, err error) {
 	reason, message := wire.RefusalInvalid, err.Error()
 	var refusal *desired.Refusal
 	if errors.As(err, &refusal) {
 		reason, message = refusal.Reason, refusal.Message
 	}
-	if !a.refusals.first(m.JobID) {
-		a.logger.Debug("a refused command came again", "job", m.JobID, "reason", reason)
-		return
+	level := slog.LevelDebug
+	if a.refusals.first(jobID) {
+		level = slog.LevelError
 	}
-	a.logger.Error("a command was refused", "job", m.JobID, "reason", reason, "message", message)
-	// The text is not vouched for: it only says which HostJob the sender meant.
-	ref := wire.JobRef{JobID: m.JobID, Kind: "Unknown"}
-	if claimed, err := wire.ParseJobCommand(m.Command); err == nil && wire.CommandID(claimed.UID) == m.JobID {
-		ref.Kind, ref.HostJob, ref.HostJobUID = claimed.Kind, claimed.Name, claimed.UID
-	}
-	a.reportRefused(ref, string(reason)+": "+message)
+	a.logger.Log(context.Background(), level, "a command was refused", "job", jobID, "reason", reason, "message", message)
+	a.answerCommand(wire.CommandAck{JobID: jobID, Reason: reason, Message: cut(message, wire.MaxString)})
 }
 
-func (a *Agent) reportRefused(ref wire.JobRef, message string) {
-	a.reports.add(&wire.JobFinished{Job: ref, Outcome: wire.OutcomeFailed, Reason: wire.ReasonRefused, Message: cut(message, wire.MaxString), ExitCode: -1,
-		FinishedAt: a.o.Clock.Now().UTC()})
+func (a *Agent) answerCommand(ack wire.CommandAck) {
+	if err := a.session.Send(&ack); err != nil {
+		a.logger.Debug("the answer to a command cannot be sent; it is given again in the next session", "job", ack.JobID, "error", err)
+	}
 }
 
 const (

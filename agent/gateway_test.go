@@ -235,6 +235,12 @@ func (w *world) finished(jobID string) *wire.JobFinished {
 	return next(w, "the result of "+jobID, func(m *wire.JobFinished) bool { return m.Job.JobID == jobID })
 }
 
+// answer waits for the answer to a command.
+func (w *world) answer(jobID string) *wire.CommandAck {
+	w.t.Helper()
+	return next(w, "the answer to "+jobID, func(m *wire.CommandAck) bool { return m.JobID == jobID })
+}
+
 // start runs an agent; stop (also at the test's end) ends it as SIGTERM would.
 func (w *world) start() (stop func()) {
 	w.t.Helper()

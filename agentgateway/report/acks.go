@@ -8,7 +8,6 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -56,21 +55,28 @@ func same(a, b *v1alpha1.Refusal) bool {
 	return a != nil && a.Revision == b.Revision && a.JobID == b.JobID && a.Reason == b.Reason && a.Message == b.Message
 }
 
-// CommandAcked writes why a command was refused. That a job was run before is no refusal while the job is unfinished: its command is
-// sent again in every session.
+// CommandAcked writes why a command was refused, and ends its HostJob. That a job was run before is no refusal while the HostJob is
+// unfinished: its command is sent again in every session, and the agent reports its result again.
 func (w *Writer) CommandAcked(ctx context.Context, s Session, ack *wire.CommandAck) error {
 	if ack.Accepted {
 		return nil
 	}
-	if ack.Reason == wire.RefusalAlreadyRun {
-		unfinished, err := w.unfinished(ctx, s.Host, ack.JobID)
-		if err != nil || unfinished {
+	job, err := w.jobOf(ctx, s.Host, ack.JobID)
+	if err != nil {
+		return err
+	}
+	unfinished := job != nil && !job.Status.Phase.Finished()
+	if unfinished && ack.Reason == wire.RefusalAlreadyRun {
+		return nil
+	}
+	if unfinished {
+		if err := w.refused(ctx, s, job, ack); err != nil {
 			return err
 		}
 	}
 	var uid string
 	refused := false
-	err := w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
+	err = w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
 		uid, refused = set.Spec.Host.UID, false
 		if !ours(set, s) {
 			return errUnchanged
@@ -94,23 +100,39 @@ func (w *Writer) CommandAcked(ctx context.Context, s Session, ack *wire.CommandA
 		note: fmt.Sprintf("The machine refused the command of job %s (%s): %s", ack.JobID, ack.Reason, ack.Message)})
 }
 
-// unfinished looks a job up by its id, which holds the HostJob's UID.
-func (w *Writer) unfinished(ctx context.Context, host wire.HostRef, jobID string) (bool, error) {
+// refused ends a HostJob whose command the machine does not obey.
+func (w *Writer) refused(ctx context.Context, s Session, job *v1alpha1.HostJob, ack *wire.CommandAck) error {
+	ref := wire.JobRef{JobID: ack.JobID, Kind: wire.JobKind(job.Spec.Kind), HostJob: job.Name, HostJobUID: string(job.UID)}
+	return w.changeJob(ctx, s, &ref, func(job *v1alpha1.HostJob) error {
+		if job.Status.Phase.Finished() {
+			return errUnchanged
+		}
+		now := w.now()
+		job.Status.Phase, job.Status.Session, job.Status.CompletionTime = v1alpha1.JobFailed, s.Counter, &now
+		job.Status.Result = &v1alpha1.JobResultStatus{
+			Reason: string(wire.ReasonRefused), Message: cut(fmt.Sprintf("The machine refused the command (%s): %s", ack.Reason, ack.Message), maxMessage), ExitCode: -1,
+		}
+		return nil
+	})
+}
+
+// jobOf looks a HostJob up by its job's id, which holds the UID; nil when there is none. The cache finds it, the API server tells its
+// state: the cache may be behind a result that was stored a moment ago.
+func (w *Writer) jobOf(ctx context.Context, host wire.HostRef, jobID string) (*v1alpha1.HostJob, error) {
 	var jobs v1alpha1.HostJobList
 	if err := w.o.Cache.List(ctx, &jobs, client.InNamespace(host.Namespace)); err != nil {
-		return false, err
+		return nil, err
 	}
 	for i := range jobs.Items {
 		job := &jobs.Items[i]
 		if wire.CommandID(string(job.UID)) != jobID || job.Spec.HostRef.Name != host.Name {
 			continue
 		}
-		// The cache may be behind a result that was stored a moment ago.
-		var live v1alpha1.HostJob
-		if err := w.o.Live.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Name}, &live); err != nil {
-			return false, client.IgnoreNotFound(err)
+		live := &v1alpha1.HostJob{}
+		if err := w.o.Live.Get(ctx, client.ObjectKeyFromObject(job), live); err != nil {
+			return nil, client.IgnoreNotFound(err)
 		}
-		return !live.Status.Phase.Finished(), nil
+		return live, nil
 	}
-	return false, nil
+	return nil, nil
 }

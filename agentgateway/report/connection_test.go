@@ -2,6 +2,7 @@ package report
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -247,6 +248,7 @@ func TestCommandAcks(t *testing.T) {
 	s := f.connect(1, "p1")
 	running := f.job("running", v1alpha1.JobRunning)
 	done := f.job("done", v1alpha1.JobSucceeded)
+	sent := f.job("sent", v1alpha1.JobDispatched)
 	f.meter.wrote()
 	for _, c := range []struct {
 		name   string
@@ -257,6 +259,8 @@ func TestCommandAcks(t *testing.T) {
 		{"known already, and still running", wire.CommandAck{JobID: wire.CommandID(string(running.UID)), Reason: wire.RefusalAlreadyRun}, nil},
 		{"refused", wire.CommandAck{JobID: "job-1", Reason: wire.RefusalExpired, Message: "too late"}, map[string]int{"schedulesets": 1, "events": 1}},
 		{"refused again", wire.CommandAck{JobID: "job-1", Reason: wire.RefusalExpired, Message: "too late"}, nil},
+		{"refused, with a HostJob", wire.CommandAck{JobID: wire.CommandID(string(sent.UID)), Reason: wire.RefusalBadSignature, Message: "not signed"},
+			map[string]int{"hostjobs": 1, "schedulesets": 1, "events": 1}},
 		{"replayed after its end", wire.CommandAck{JobID: wire.CommandID(string(done.UID)), Reason: wire.RefusalAlreadyRun},
 			map[string]int{"schedulesets": 1, "events": 1}},
 	} {
@@ -268,6 +272,10 @@ func TestCommandAcks(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+	if got := f.getJob("sent").Status; got.Phase != v1alpha1.JobFailed || got.Result == nil || got.Result.Reason != string(wire.ReasonRefused) ||
+		!strings.Contains(got.Result.Message, "not signed") || got.CompletionTime == nil {
+		t.Errorf("status of the refused job is %+v", got)
 	}
 	if got := f.set().Status.CommandRefusal; got == nil || got.Reason != "AlreadyRun" || got.JobID != wire.CommandID(string(done.UID)) {
 		t.Errorf("refusal is %+v", got)

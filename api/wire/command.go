@@ -167,8 +167,9 @@ func (m *CommandRun) Validate() error {
 	return c.err
 }
 
-// CommandAck answers every CommandRun. Agent → gateway. Accepted says that the job is, or already was, queued or running; a refused
-// command that the machine has not run before is also reported as a JobFinished (Failed, ReasonRefused).
+// CommandAck answers every CommandRun. Agent → gateway. Accepted says that the job is, or already was, queued or running. The gateway
+// ends the HostJob of a refused command as Failed, reason Refused; one that was run before (RefusalAlreadyRun) keeps its own result,
+// which the agent reports again.
 type CommandAck struct {
 	JobID    string        `json:"jobID"`
 	Accepted bool          `json:"accepted"`

@@ -2,12 +2,12 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -106,8 +106,15 @@ func (w *world) change(object client.Object, edit func()) error {
 // applied waits until every host of a Schedule has acked it in its present generation.
 func (w *world) applied(schedule *v1alpha1.Schedule) {
 	w.Helper()
-	w.condition(schedule, func() []metav1.Condition { return schedule.Status.Conditions }, v1alpha1.ConditionApplied, metav1.ConditionTrue)
-	if schedule.Status.HostsApplied != schedule.Status.HostsMatched || schedule.Status.HostsMatched == 0 {
-		w.Fatal(errors.New("the counts do not say so: " + fmt.Sprintf("%+v", schedule.Status)))
-	}
+	w.eventually("every host to apply Schedule "+schedule.Name, func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(schedule), schedule); err != nil {
+			return err
+		}
+		s := schedule.Status
+		if s.ObservedGeneration != schedule.Generation || s.HostsMatched == 0 || s.HostsApplied != s.HostsMatched ||
+			!meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionApplied) {
+			return fmt.Errorf("generation is %d, status %+v", schedule.Generation, s)
+		}
+		return nil
+	})
 }
