@@ -24,6 +24,9 @@ const (
 func (g *Gateway) answer(link *hub.Link, fire *wire.Fire) {
 	log := g.o.Logger.With("host", link.Host().String(), "job", fire.JobID, "schedule", fire.Schedule, "sourceGroup", fire.SourceGroup,
 		"nominal", fire.Nominal)
+	if wait := g.asks.Reserve(link.Host().String(), g.o.Clock.Now()); wait > 0 {
+		<-g.o.Clock.After(wait)
+	}
 	var state admit.State
 	var err error
 	for range verdictTries {

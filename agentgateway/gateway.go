@@ -16,6 +16,7 @@ import (
 	"github.com/restic-manager/restic-manager/agentgateway/desired"
 	"github.com/restic-manager/restic-manager/agentgateway/enrol"
 	"github.com/restic-manager/restic-manager/agentgateway/hub"
+	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/agentgateway/lease"
 	"github.com/restic-manager/restic-manager/agentgateway/report"
 	"github.com/restic-manager/restic-manager/agentgateway/session"
@@ -32,6 +33,13 @@ const (
 	drainGrace = 2 * time.Second
 	// departureWorkers write disconnections.
 	departureWorkers = 4
+	// A host may connect again and again while something restarts, then every two seconds: each time is a write.
+	connectsPerSecond = 0.5
+	connectsBurst     = 30
+	connectRetry      = 30
+	// Fires come many at once, at midnight; each is a read.
+	firesPerSecond = 10
+	firesBurst     = 300
 )
 
 func unixNano(n int64) time.Time { return time.Unix(0, n) }
@@ -49,6 +57,8 @@ type Gateway struct {
 	enrolment  *enrol.Handler
 	departures *departures
 	admissions chan struct{}
+	// connects and asks keep one host's connections and fires from costing others.
+	connects, asks *pace.Limits
 	// open maps *session.Session to *holding.
 	open     sync.Map
 	synced   atomic.Bool
@@ -65,7 +75,8 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
-	g := &Gateway{o: o, cluster: c, hub: hub.New(), admissions: make(chan struct{}, o.Admissions)}
+	g := &Gateway{o: o, cluster: c, hub: hub.New(), admissions: make(chan struct{}, o.Admissions),
+		connects: pace.New(connectsPerSecond, connectsBurst), asks: pace.New(firesPerSecond, firesBurst)}
 	g.metrics = newMetrics(g.hub.Len)
 	g.writer = report.NewWriter(report.Options{Client: c.GetClient(), Live: c.GetAPIReader(), Cache: c.GetCache(), Gateway: o.Instance,
 		Clock: o.Clock, Meter: g.metrics, Logger: o.Logger})

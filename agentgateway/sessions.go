@@ -29,6 +29,9 @@ func reportSession(s *session.Session) report.Session {
 
 // Admit implements session.Handler: the connection is put on record, or refused.
 func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.HelloBody) error {
+	if !g.connects.Allow(s.Host().String(), g.o.Clock.Now()) {
+		return &wire.Error{Code: wire.CodeBusy, Message: fmt.Sprintf("Host %s connects too often", s.Host()), RetryAfterSeconds: connectRetry}
+	}
 	select {
 	case g.admissions <- struct{}{}:
 		defer func() { <-g.admissions }()

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,8 +60,8 @@ type Options struct {
 // Handler is the http.Handler of wire.EnrolPath.
 type Handler struct {
 	o      Options
-	remote *limits
-	host   *limits
+	remote *pace.Limits
+	host   *pace.Limits
 }
 
 // New returns a Handler.
@@ -71,7 +72,7 @@ func New(o Options) *Handler {
 	if o.HostRate == 0 {
 		o.HostRate, o.HostBurst = 3, 30
 	}
-	return &Handler{o: o, remote: newLimits(o.RemoteRate, o.RemoteBurst), host: newLimits(o.HostRate, o.HostBurst)}
+	return &Handler{o: o, remote: pace.New(o.RemoteRate, o.RemoteBurst), host: pace.New(o.HostRate, o.HostBurst)}
 }
 
 // refusal is an answer that is an error.
@@ -103,7 +104,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		remote = r.RemoteAddr
 	}
-	if !h.remote.allow(remote, h.o.Clock.Now()) {
+	if !h.remote.Allow(remote, h.o.Clock.Now()) {
 		h.answer(w, nil, tooMany)
 		return
 	}
@@ -168,7 +169,7 @@ func (h *Handler) decide(ctx context.Context, remote string, request *wire.Enrol
 	if len(validation.IsDNS1123Label(request.Host.Namespace)) > 0 || len(validation.IsDNS1123Subdomain(request.Host.Name)) > 0 {
 		return nil, unknown
 	}
-	if !h.host.allow(request.Host.String(), h.o.Clock.Now()) {
+	if !h.host.Allow(request.Host.String(), h.o.Clock.Now()) {
 		return nil, tooMany
 	}
 	var host v1alpha1.Host

@@ -317,19 +317,6 @@ func TestRequestsAreLimited(t *testing.T) {
 	}
 }
 
-func TestTheTableOfLimitsIsBounded(t *testing.T) {
-	l := newLimits(1, 1)
-	for i := range 3 * maxLimiters {
-		l.allow(fmt.Sprint(i), start)
-	}
-	if len(l.byKey) > maxLimiters {
-		t.Errorf("%d entries", len(l.byKey))
-	}
-	if !l.allow("new", start) || l.allow("new", start) {
-		t.Error("a new key does not have its burst, or more")
-	}
-}
-
 func TestARequestThatMeetsAChangeOfTheHostIsAskedAgain(t *testing.T) {
 	f := newFixture(t, nil)
 	h := f.get()

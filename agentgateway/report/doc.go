@@ -18,7 +18,8 @@
 //
 // Only its own Host's status, HostJobs that name this Host, and its ScheduleSet's status. Times are clamped to when the message was
 // received, texts and lists are cut, and results are kept only for groups that are in the host's set. A report that the API server will never take is
-// acked as discarded, so that it does not block those behind it.
+// acked as discarded, so that it does not block those behind it. Each host has a token bucket, across its sessions: one that reports without
+// end waits for itself, fills no etcd with Events, and costs other hosts nothing.
 //
 // # Locks
 //

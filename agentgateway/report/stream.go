@@ -97,6 +97,9 @@ func (st *Stream) End() {
 
 // handle stores one message, however long it takes.
 func (st *Stream) handle(it item) {
+	if _, often := it.message.(*wire.JobProgress); !often && !st.pace() {
+		return
+	}
 	wait := firstRetry
 	for {
 		err := st.store(it)
@@ -109,6 +112,12 @@ func (st *Stream) handle(it item) {
 		}
 		wait = min(2*wait, lastRetry)
 	}
+}
+
+// pace waits until the host may have something written again; false when the session ended first.
+func (st *Stream) pace() bool {
+	wait := st.w.pace.Reserve(st.s.Host.String(), st.w.o.Clock.Now())
+	return wait == 0 || sleep(st.ctx, st.w.o.Clock, wait)
 }
 
 func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
@@ -152,6 +161,9 @@ func (st *Stream) progress(m *wire.JobProgress, received time.Time) error {
 	retrying := m.Retrying != ""
 	if known && last.retrying == retrying && received.Sub(last.at) < progressEvery {
 		return nil
+	}
+	if !st.pace() {
+		return st.ctx.Err()
 	}
 	if err := st.w.progress(st.ctx, st.s, m, received); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -40,10 +41,19 @@ type Options struct {
 }
 
 // Writer writes what machines say. It is safe for concurrent use.
-type Writer struct{ o Options }
+type Writer struct {
+	o    Options
+	pace *pace.Limits
+}
+
+// What one host may have written: a backlog of some days at once, and then a result every half second. It holds across its sessions.
+const (
+	pacePerSecond = 2
+	paceBurst     = 300
+)
 
 // NewWriter returns a Writer.
-func NewWriter(o Options) *Writer { return &Writer{o: o} }
+func NewWriter(o Options) *Writer { return &Writer{o: o, pace: pace.New(pacePerSecond, paceBurst)} }
 
 // Session is who says it.
 type Session struct {
