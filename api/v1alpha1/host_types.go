@@ -254,7 +254,7 @@ type ReportPosition struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.conditions[?(@.type=="ScheduleSetApplied")].status`
-// +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.status.repository.state`
+// +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.status.conditions[?(@.type=="RepositoryReady")].reason`
 // +kubebuilder:printcolumn:name="Last Success",type=date,JSONPath=`.status.lastSuccessTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`

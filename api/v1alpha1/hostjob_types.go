@@ -35,13 +35,14 @@ type HostJobSpec struct {
 	// +optional
 	// +kubebuilder:default=false
 	Cancel bool `json:"cancel"`
-	// ActiveDeadlineSeconds bounds the run.
+	// ActiveDeadlineSeconds bounds the run. A day by default.
 	// +optional
 	// +kubebuilder:default=86400
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=2592000
 	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds,omitempty"`
-	// StartingDeadlineSeconds is how long after its creation the job may still be started: an offline host does not get it for ever.
+	// StartingDeadlineSeconds is how long after its creation the job may still be started: an offline host does not get it for ever. An
+	// hour by default.
 	// +optional
 	// +kubebuilder:default=3600
 	// +kubebuilder:validation:Minimum=10
@@ -66,7 +67,7 @@ type BackupJob struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.includes) && has(self.excludes))",message="includes and excludes exclude each other (restic allows one of them)"
 // +kubebuilder:validation:XValidation:rule="self.snapshot != 'latest' || has(self.sourceGroup)",message="snapshot latest needs a sourceGroup"
 type RestoreJob struct {
-	// Snapshot is an id of at least 8 hex digits, or latest.
+	// Snapshot is an id of at least 8 hex digits, or latest (default). Put quotes around an id: YAML reads some as numbers.
 	// +optional
 	// +kubebuilder:default=latest
 	// +kubebuilder:validation:Pattern=`^(latest|[0-9a-f]{8,64})$`
@@ -276,7 +277,7 @@ type RestoreSummary struct {
 // +kubebuilder:printcolumn:name="Percent",type=integer,JSONPath=`.status.progress.percent`
 // +kubebuilder:printcolumn:name="Started",type=date,JSONPath=`.status.startTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.result.message`
+// +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type HostJob struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

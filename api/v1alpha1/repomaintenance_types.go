@@ -9,7 +9,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.forget) || has(self.prune) || has(self.check)",message="at least one of forget, prune and check is needed"
 type RepoMaintenanceSpec struct {
 	Selector `json:",inline"`
-	// TimeZone is an IANA name; it holds for every cron expression here.
+	// TimeZone is an IANA name, UTC by default; it holds for every cron expression here.
 	// +optional
 	// +kubebuilder:default=UTC
 	// +kubebuilder:validation:MaxLength=64
@@ -39,7 +39,7 @@ type Cadence struct {
 // PruneCadence says when and how prune runs.
 type PruneCadence struct {
 	Cadence `json:",inline"`
-	// MaxUnused is how much unused data may stay: a percentage, a size, or unlimited.
+	// MaxUnused is how much unused data may stay: a percentage (5% by default), a size, or unlimited.
 	// +optional
 	// +kubebuilder:default="5%"
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?%|[0-9]+[kKmMgGtT]?|unlimited)$`

@@ -22,7 +22,7 @@ type ScheduleSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=200
 	Cron string `json:"cron"`
-	// TimeZone is an IANA name such as Europe/Zurich. Each local time runs once, also where the clocks change.
+	// TimeZone is an IANA name such as Europe/Zurich; UTC by default. Each local time runs once, also where the clocks change.
 	// +optional
 	// +kubebuilder:default=UTC
 	// +kubebuilder:validation:MaxLength=64
@@ -44,7 +44,7 @@ type ScheduleSpec struct {
 	// HostSelector narrows the hosts of the groups by label. All of them when left out.
 	// +optional
 	HostSelector *metav1.LabelSelector `json:"hostSelector,omitempty"`
-	// WhenDisconnected is Run (start from the last verified set, report later) or Wait (for the gateway).
+	// WhenDisconnected is Run (default: start from the last verified set, report later) or Wait (for the gateway).
 	// +optional
 	// +kubebuilder:default=Run
 	WhenDisconnected WhenDisconnected `json:"whenDisconnected,omitempty"`
@@ -89,6 +89,7 @@ type ScheduleStatus struct {
 // +kubebuilder:printcolumn:name="Time Zone",type=string,JSONPath=`.spec.timeZone`
 // +kubebuilder:printcolumn:name="Suspend",type=boolean,JSONPath=`.spec.suspend`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Groups Found",type=string,JSONPath=`.status.conditions[?(@.type=="SourceGroupsFound")].status`
 // +kubebuilder:printcolumn:name="Hosts",type=integer,JSONPath=`.status.hostsMatched`
 // +kubebuilder:printcolumn:name="Applied",type=integer,JSONPath=`.status.hostsApplied`
 // +kubebuilder:printcolumn:name="Next",type=string,JSONPath=`.status.nextFireTime`
