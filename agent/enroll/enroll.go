@@ -83,7 +83,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	if there := o.Store.Enrolled(); there != "" && !o.Force {
-		return nil, fail(CauseExists, "this machine is enrolled already, as Host %s; nothing was changed. To enrol it as %s instead, add --force", there, token.Host)
+		return nil, fail(CauseExists, "this machine is enrolled already, as Host %s; nothing was changed. To enrol it anew, as %s, add --force", there, token.Host)
 	}
 	if err := o.Store.CheckWritable(); err != nil {
 		return nil, fail(CauseStorage, "the result could not be saved, so the gateway was not asked and the token is still good: %v", err).because(err)

@@ -81,7 +81,11 @@ func (b BackupResult) judge(o outcome, summary bool, url string) (BackupResult, 
 		parts = append(parts, fmt.Sprintf("%d of the paths missing: %s", b.Missing.Count, b.Missing.text()))
 	}
 	if b.Unreadable.Count > 0 {
-		parts = append(parts, fmt.Sprintf("%d files or folders could not be read: %s", b.Unreadable.Count, b.Unreadable.text()))
+		what := "files or folders"
+		if b.Unreadable.Count == 1 {
+			what = "file or folder"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s could not be read: %s", b.Unreadable.Count, what, b.Unreadable.text()))
 	}
 	if o.exitCode == 3 && len(parts) == 0 {
 		parts = append(parts, "restic says that some source could not be read: "+o.reason())

@@ -39,6 +39,9 @@ func enrollCommand(s streams) *cobra.Command {
 			if o.ConfigPath, err = filepath.Abs(o.ConfigPath); err != nil {
 				return err
 			}
+			if o.StateDir, err = filepath.Abs(o.StateDir); err != nil {
+				return err
+			}
 			o.Allow.Hooks, o.Allow.Commands, o.Allow.Rclone, o.Allow.Queries = consent(hooks), consent(commands), consent(rclone), consent(queries)
 			host, err := agent.Enrol(c.Context(), o)
 			if err != nil {

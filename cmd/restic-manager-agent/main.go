@@ -81,9 +81,12 @@ func exitCode(err error) int {
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // noArgs is cobra.NoArgs with an error of our own kind.
-func noArgs(_ *cobra.Command, args []string) error {
+func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("unexpected argument %q", args[0])
+		if c.HasSubCommands() {
+			return usagef("unknown command %q (see --help)", args[0])
+		}
+		return usagef("unexpected argument %q (see --help)", args[0])
 	}
 	return nil
 }

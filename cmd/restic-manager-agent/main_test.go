@@ -44,7 +44,7 @@ func TestWrongCommandLinesAreToldWithTheirOwnCode(t *testing.T) {
 	}{
 		{"an unknown flag", "", []string{"run", "--colour"}, exitUsage, "see --help"},
 		{"an argument too many", "", []string{"run", "now"}, exitUsage, `unexpected argument "now"`},
-		{"an unknown command", "", []string{"fly"}, exitUsage, `unexpected argument "fly"`},
+		{"an unknown command", "", []string{"fly"}, exitUsage, `unknown command "fly"`},
 		{"an unknown log format", "", []string{"run", "--log-format", "xml"}, exitUsage, "want text, json or auto"},
 		{"an unknown log level", "", []string{"run", "--log-level", "loud"}, exitUsage, "want debug, info"},
 		{"no agent.yaml", "", []string{"run", "--config", "/nonexistent/agent.yaml"}, exitConfig, "not enrolled yet"},

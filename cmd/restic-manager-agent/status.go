@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -62,9 +63,9 @@ func printStatus(out io.Writer, status agent.Status) error {
 		line("Problem", "%s", status.Problem)
 	}
 	if r := status.Repository; r != nil {
-		line("Repository", "%s %s %s", r.URL, r.State, r.Reason)
+		line("Repository", "%s", strings.TrimSpace(fmt.Sprintf("%s %s %s", r.URL, r.State, r.Reason)))
 		if r.Message != "" {
-			line("", "%s", r.Message)
+			fmt.Fprintf(w, "\t%s\n", r.Message)
 		}
 	}
 	line("Reports", "%d not taken by the gateway yet", status.Unacked)
