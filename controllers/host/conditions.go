@@ -22,8 +22,8 @@ const (
 	applyGrace = 30 * time.Second
 	// maxClockSkew is how far a machine's clock may be off.
 	maxClockSkew = time.Minute
-	// duplicateMemory is how long a second machine is remembered: it is told to come back every five minutes.
-	duplicateMemory = 15 * time.Minute
+	// duplicateMemory is how long a second machine is remembered: a refused agent comes back every ten to sixteen minutes.
+	duplicateMemory = 30 * time.Minute
 )
 
 // setConditions sets every condition of the Host and says when to look again. Without facts it sets Ready alone.
