@@ -147,10 +147,10 @@ func TestDuplicate(t *testing.T) {
 	seen := func(ago time.Duration) *v1alpha1.ScheduleSet {
 		return &v1alpha1.ScheduleSet{Status: v1alpha1.ScheduleSetStatus{Duplicate: &v1alpha1.DuplicateIdentity{Hostname: "clone", LastSeen: *at(-ago)}}}
 	}
-	if v, present := duplicate(seen(5*time.Minute), noon); !present || short(v) != "True TwoMachines again in 10m0s" || !strings.Contains(v.message, `"clone"`) {
+	if v, present := duplicate(seen(5*time.Minute), noon); !present || short(v) != "True TwoMachines again in 25m0s" || !strings.Contains(v.message, `"clone"`) {
 		t.Errorf("a second machine five minutes ago: %v, %+v", present, v)
 	}
-	for name, set := range map[string]*v1alpha1.ScheduleSet{"no set": nil, "never": {}, "long ago": seen(15 * time.Minute)} {
+	for name, set := range map[string]*v1alpha1.ScheduleSet{"no set": nil, "never": {}, "long ago": seen(30 * time.Minute)} {
 		if _, present := duplicate(set, noon); present {
 			t.Errorf("%s: the condition is there", name)
 		}
