@@ -229,7 +229,10 @@ func TestJobExpiresOnlyFromPending(t *testing.T) {
 	if dispatched.Status.Phase != v1alpha1.JobDispatched {
 		t.Errorf("the dispatched job is %s", dispatched.Status.Phase)
 	}
-	expectConditions(t, dispatched, map[string]string{"Ready": "True InProgress"})
+	expectConditions(t, dispatched, map[string]string{"Ready": "False NoReport"}) // its minute is long over
+	f.asGateway(dispatched, func(s *v1alpha1.HostJobStatus) { s.Phase = v1alpha1.JobSucceeded })
+	f.reconcile(dispatched)
+	expectConditions(t, dispatched, map[string]string{"Ready": "True Succeeded", "Complete": "True Succeeded"})
 }
 
 func TestJobThatTheGatewayTookMeanwhileIsNotCancelledBehindItsBack(t *testing.T) {
