@@ -12,9 +12,6 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// maxNames bounds the hosts that a message names.
-const maxNames = 10
-
 // facts are the objects of the Schedule's namespace.
 type facts struct {
 	hosts  []v1alpha1.Host
@@ -40,12 +37,12 @@ func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) err
 	case len(matched) == 0:
 		set.Ready(nil, v1alpha1.ReasonNoHostMatches, "accepted; it is for no Host")
 	case schedule.Spec.Suspend:
-		set.Ready(nil, v1alpha1.ReasonSuspended, fmt.Sprintf("accepted for %s; it does not fire while spec.suspend is true", count(len(matched))))
+		set.Ready(nil, v1alpha1.ReasonSuspended, fmt.Sprintf("accepted for %s; it does not fire while spec.suspend is true", status.Hosts(len(matched))))
 	default:
-		set.Ready(nil, v1alpha1.ReasonAccepted, fmt.Sprintf("accepted for %s", count(len(matched))))
+		set.Ready(nil, v1alpha1.ReasonAccepted, fmt.Sprintf("accepted for %s", status.Hosts(len(matched))))
 	}
 	setGroupsFound(set, findings)
-	setApplied(set, len(matched), waiting)
+	set.Applied(len(matched), waiting)
 	return err
 }
 
@@ -89,46 +86,9 @@ func groupMessages(findings []compile.Finding) string {
 
 // notApplied lists the hosts that have not acked the schedule in its present generation.
 func notApplied(schedule *v1alpha1.Schedule, hosts []*v1alpha1.Host, sets []v1alpha1.ScheduleSet) []string {
-	applied := map[string]bool{}
-	for i := range sets {
-		set := &sets[i]
-		if set.Spec.Revision != set.Status.AppliedRevision {
-			continue
-		}
-		applied[set.Spec.Host.UID] = slices.ContainsFunc(set.Spec.Schedules, func(s v1alpha1.ScheduleSetSchedule) bool {
+	return status.NotApplied(hosts, sets, func(spec *v1alpha1.ScheduleSetSpec) bool {
+		return slices.ContainsFunc(spec.Schedules, func(s v1alpha1.ScheduleSetSchedule) bool {
 			return s.Name == schedule.Name && s.Generation == schedule.Generation
 		})
-	}
-	var names []string
-	for _, host := range hosts {
-		if !applied[string(host.UID)] {
-			names = append(names, host.Name)
-		}
-	}
-	return names
-}
-
-func setApplied(set *status.Setter, matched int, waiting []string) {
-	switch {
-	case matched == 0:
-		set.False(v1alpha1.ConditionApplied, v1alpha1.ReasonNoHostMatches, "there is no Host to apply it")
-	case len(waiting) > 0:
-		set.False(v1alpha1.ConditionApplied, v1alpha1.ReasonNotAppliedYet, "waiting for %d of %s: %s", len(waiting), count(matched), names(waiting))
-	default:
-		set.True(v1alpha1.ConditionApplied, v1alpha1.ReasonAppliedByAll, "in force on %s", count(matched))
-	}
-}
-
-func count(hosts int) string {
-	if hosts == 1 {
-		return "1 Host"
-	}
-	return fmt.Sprintf("%d Hosts", hosts)
-}
-
-func names(all []string) string {
-	if len(all) > maxNames {
-		return strings.Join(all[:maxNames], ", ") + ", …"
-	}
-	return strings.Join(all, ", ")
+	})
 }

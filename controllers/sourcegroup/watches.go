@@ -7,13 +7,13 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
 // SetupWithManager makes the reconciler run in mgr.
@@ -22,7 +22,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
 		For(&v1alpha1.SourceGroup{}).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(groupsInSet), builder.WithPredicates(setProgressed)).
+		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(groupsInSet), builder.WithPredicates(status.SetProgressed)).
 		Complete(r)
 }
 
@@ -57,16 +57,4 @@ func groupsInSet(_ context.Context, object client.Object) []ctrl.Request {
 		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: group.Name}})
 	}
 	return requests
-}
-
-// setProgressed passes what changes the count of hosts that have applied: not a connection, an offer or a refusal.
-var setProgressed = predicate.Funcs{
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		before, ok := e.ObjectOld.(*v1alpha1.ScheduleSet)
-		if !ok {
-			return false
-		}
-		after, ok := e.ObjectNew.(*v1alpha1.ScheduleSet)
-		return ok && (before.Spec.Revision != after.Spec.Revision || before.Status.AppliedRevision != after.Status.AppliedRevision)
-	},
 }

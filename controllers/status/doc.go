@@ -1,4 +1,4 @@
-// Package status is how the controllers write status: condition setters, one mapping from errors to what happens next, and a patch
+// Package status is how the controllers write status: condition setters, what is applied where, one mapping from errors to what happens next, and a patch
 // that writes nothing when nothing changed.
 //
 // # Use
