@@ -21,7 +21,7 @@ help: ## Show this list.
 ##@ Try it
 
 .PHONY: demo
-demo: build components ## Show the whole way once, from enrolment to restore, and compare the files (2 minutes).
+demo: build components ## Show the whole way once, from enrolment to restore, and compare the files (1 minute).
 	go run ./test/demo
 
 .PHONY: up

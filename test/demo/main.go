@@ -39,6 +39,7 @@ func run(ctx context.Context) (err error) {
 			return
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
+		print("Everything is stopped, and %s is removed (RESTIC_MANAGER_KEEP=1 keeps it).", dir)
 	}()
 
 	print("== start API server, rest-server, controllers and gateway")

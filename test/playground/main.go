@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/restic-manager/restic-manager/test/env"
@@ -37,7 +38,11 @@ func log(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 
 func up(ctx context.Context, dir string) error {
 	if stack.Exists(dir) {
-		return errors.New("a playground is there already: make down ends it")
+		return again(dir)
+	}
+	// What an interrupted start left is not to be mixed with this one.
+	if err := os.RemoveAll(dir); err != nil {
+		return err
 	}
 	s, err := stack.Start(ctx, stack.Options{Dir: dir, Detach: true, Log: log})
 	if err != nil {
@@ -53,30 +58,56 @@ func up(ctx context.Context, dir string) error {
 	if _, err := scenario.WriteObjects(s, objects, source); err != nil {
 		return err
 	}
+	log("\nThe playground runs: API server, controllers, gateway (%s), rest-server (%s).\n", s.URL, s.Rest.URL())
+	return explain(dir)
+}
+
+// again is for a playground that was started before: it tells once more how to use it, or what is wrong with it.
+func again(dir string) error {
+	if gone := stack.Gone(dir); len(gone) > 0 {
+		return fmt.Errorf("a playground was started, but does not run any more (%s): make down removes it, then make up starts another", strings.Join(gone, ", "))
+	}
+	// The objects are written last.
+	if _, err := os.Stat(filepath.Join(dir, "objects", "kustomization.yaml")); err != nil {
+		return errors.New("a playground is being started, or its start was interrupted: make down removes what is there, then make up starts another")
+	}
+	log("The playground runs already; nothing was changed. \"make down\" ends it.\n")
+	return explain(dir)
+}
+
+// explain prints how to use the playground.
+func explain(dir string) error {
 	kubectl, err := env.Binary("", env.Kubectl)
 	if err != nil {
 		return err
 	}
-	fmt.Printf(`
-The playground runs: API server, controllers, gateway (%s), rest-server (%s).
-
-  export KUBECONFIG=%s
+	log(`  export KUBECONFIG=%s
   alias kubectl=%s
-  kubectl apply -k %s    # a Host, what to back up (%s), and when
 
-docs/quickstart.md goes on from here. Logs are in %s. "make down" ends it and removes everything.
-`, s.URL, s.Rest.URL(), s.CP.AdminKubeconfig, kubectl, objects, source, filepath.Join(dir, "logs"))
+docs/quickstart.md goes on from here: kubectl apply -k %s
+Backed up is %s. Logs are in %s.
+"make down" ends the playground and removes everything.`,
+		filepath.Join(dir, "control-plane", "admin.kubeconfig"), kubectl, filepath.Join(dir, "objects"), filepath.Join(dir, "files"), filepath.Join(dir, "logs"))
 	return nil
 }
 
-func down(_ context.Context, dir string) error {
-	if !stack.Exists(dir) {
-		log("no playground is running")
+func down(ctx context.Context, dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		log("there is no playground: nothing to do")
 		return nil
 	}
+	// The quickstart's machine: its agent was started by hand, and would go on in a folder that is gone.
+	if err := stack.StopAgent(ctx, filepath.Join(dir, "machine", "state"), log); err != nil {
+		return err
+	}
+	log("stopping controllers, gateway, rest-server and API server")
 	if err := stack.Down(dir); err != nil {
 		return err
 	}
+	log("removing %s", dir)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
 	log("the playground is gone")
-	return os.RemoveAll(dir)
+	return nil
 }
