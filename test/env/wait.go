@@ -12,6 +12,7 @@ const pollInterval = 50 * time.Millisecond
 // Poll calls cond every 50 ms until it returns nil, and gives up when ctx or timeout ends. The error then names what was
 // waited for and what cond said last.
 func Poll(ctx context.Context, timeout time.Duration, what string, cond func(context.Context) error) error {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
@@ -31,6 +32,9 @@ func Poll(ctx context.Context, timeout time.Duration, what string, cond func(con
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(caller.Err(), context.Canceled) {
+				return fmt.Errorf("%s: interrupted: %w", what, last)
+			}
 			return fmt.Errorf("%s: not within %s: %w", what, timeout, last)
 		case <-tick.C:
 		}
