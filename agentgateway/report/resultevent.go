@@ -72,11 +72,18 @@ func note(m *wire.JobFinished) string {
 	}
 	switch {
 	case m.Backup != nil && m.Backup.SnapshotID != "":
-		text += fmt.Sprintf("; snapshot %.8s, %d files, %s added", m.Backup.SnapshotID, m.Backup.FilesProcessed, size(m.Backup.BytesStored))
-	case m.Restore != nil:
-		text += fmt.Sprintf("; %d of %d files, %s into %s", m.Restore.FilesRestored, m.Restore.FilesTotal, size(m.Restore.BytesRestored), m.Restore.Target)
+		text += fmt.Sprintf("; snapshot %.8s, %s, %s added", m.Backup.SnapshotID, files(m.Backup.FilesProcessed), size(m.Backup.BytesStored))
+	case m.Restore != nil && (m.Outcome != wire.OutcomeFailed || m.Restore.FilesTotal > 0):
+		text += fmt.Sprintf("; %d of %s, %s into %s", m.Restore.FilesRestored, files(m.Restore.FilesTotal), size(m.Restore.BytesRestored), m.Restore.Target)
 	}
 	return text
+}
+
+func files(n int64) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
 }
 
 func size(bytes int64) string {
