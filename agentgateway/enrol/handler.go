@@ -195,7 +195,7 @@ func (h *Handler) match(ctx context.Context, host *v1alpha1.Host, request *wire.
 	}
 	hash := wire.TokenIDHash(request.TokenID)
 	current, before := equal(e.TokenIDHash, hash), equal(e.UsedTokenIDHash, hash)
-	if response := verdictFor(e.Verdict, hash, request); response != nil {
+	if response := verdictFor(e.Verdict, host.Status.EnrollmentRequest, hash, request); response != nil {
 		return response, nil
 	}
 	switch {
@@ -230,13 +230,17 @@ func pinned(host *v1alpha1.Host, request *wire.EnrolRequest) bool {
 	return i != nil && i.SigningKey == signing && i.SealingKey == sealing
 }
 
-// verdictFor returns the controllers' answer when it is for this token and these keys. Its signature is for the machine to check.
-func verdictFor(d *v1alpha1.SignedDocument, hash string, request *wire.EnrolRequest) *wire.EnrolResponse {
+// verdictFor returns the controllers' answer when it is for this token and these keys; that a proof was wrong says nothing of another proof.
+// Its signature is for the machine to check.
+func verdictFor(d *v1alpha1.SignedDocument, recorded *v1alpha1.EnrollmentRequest, hash string, request *wire.EnrolRequest) *wire.EnrolResponse {
 	if d == nil {
 		return nil
 	}
 	verdict, err := wire.ParseEnrolVerdict(d.Document)
 	if err != nil || !equal(verdict.TokenIDHash, hash) || verdict.IdentityHash != request.Identity.Hash() || verdict.HostUID != request.HostUID {
+		return nil
+	}
+	if verdict.Reason == wire.EnrolWrongProof && recorded != nil && recorded.Proof != base64.StdEncoding.EncodeToString(request.Proof) {
 		return nil
 	}
 	response := &wire.EnrolResponse{Verdict: d.Document}

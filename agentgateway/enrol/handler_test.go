@@ -158,6 +158,16 @@ func (f *fixture) verdict(tokenID string, identity wire.Identity, approved bool)
 	return &v1alpha1.SignedDocument{Document: text, Signatures: []v1alpha1.Signature{{KeyID: "k1", Value: base64.StdEncoding.EncodeToString(make([]byte, 64))}}}
 }
 
+func (f *fixture) refusal(tokenID string, identity wire.Identity) *v1alpha1.SignedDocument {
+	f.t.Helper()
+	text, err := wire.EncodeDocument(&wire.EnrolVerdict{Label: wire.EnrolVerdictLabel, Host: f.machine.Host, HostUID: string(f.host.UID),
+		TokenIDHash: wire.TokenIDHash(tokenID), IdentityHash: identity.Hash(), Reason: wire.EnrolWrongProof, Message: "wrong", Time: start})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return &v1alpha1.SignedDocument{Document: text, Signatures: []v1alpha1.Signature{{KeyID: "k1", Value: base64.StdEncoding.EncodeToString(make([]byte, 64))}}}
+}
+
 func TestAMachineEnrols(t *testing.T) {
 	f := newFixture(t, nil)
 	status, answer, _ := f.post(f.request(nil))
@@ -196,6 +206,28 @@ func TestAMachineEnrols(t *testing.T) {
 	}
 	if events := f.events(); len(events) != 0 {
 		t.Errorf("events are %v", events)
+	}
+}
+
+func TestARightProofAfterAWrongOneIsAsked(t *testing.T) {
+	f := newFixture(t, nil)
+	right := f.request(nil)
+	wrong := *right
+	wrong.Proof = bytes.Repeat([]byte{1}, len(right.Proof))
+	if status, _, _ := f.post(&wrong); status != http.StatusAccepted {
+		t.Fatalf("the wrong proof: HTTP %d", status)
+	}
+	f.status(func(s *v1alpha1.HostStatus) {
+		s.Enrollment.Verdict = f.refusal("token-1", f.machine.Identity)
+	})
+	if status, answer, _ := f.post(&wrong); status != http.StatusOK || answer.Verdict == "" {
+		t.Errorf("the wrong proof again: HTTP %d %+v, want its refusal", status, answer)
+	}
+	if status, _, _ := f.post(right); status != http.StatusAccepted {
+		t.Errorf("the right proof with the same keys: HTTP %d", status)
+	}
+	if got := f.get().Status.EnrollmentRequest.Proof; got != base64.StdEncoding.EncodeToString(right.Proof) {
+		t.Errorf("recorded proof %s is not the right one", got)
 	}
 }
 
