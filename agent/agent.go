@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agent/atomicfile"
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/agent/config"
 	"github.com/restic-manager/restic-manager/agent/cron"
@@ -89,6 +90,9 @@ func (a *Agent) Close() error { return a.lock.Close() }
 
 func (a *Agent) open(dir string) error {
 	c := a.config
+	if err := atomicfile.CleanTemp(dir); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
 	if err := claimState(dir, c.Host.UID, a.o.Clock.Now(), a.logger); err != nil {
 		return err
 	}

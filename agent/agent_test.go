@@ -345,6 +345,45 @@ func TestASecondAgentOnTheSameFolderIsRefused(t *testing.T) {
 	}
 }
 
+func TestADamagedStateFolderLosesNoResultAndRunsNothingTwice(t *testing.T) {
+	for name, damaged := range map[string]string{"emptied": "", "zeroed": "\x00\x00\x00", "cut off": "uid", "overwritten": "]{garbage\n"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			stop := w.ready()
+			w.send(w.command("1", nil))
+			w.finished("job-1")
+			w.send(w.command("2", nil))
+			kept := w.finished("job-2")
+			stop()
+			for _, file := range []string{"host", "ledger/job-1.json"} {
+				if err := os.WriteFile(filepath.Join(w.config.StateDir, file), []byte(damaged), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			leftover := filepath.Join(w.config.StateDir, ".tmp-cron.json-1")
+			if err := os.WriteFile(leftover, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.start()
+			next[*wire.Hello](w, "the next process", nil)
+			w.send(w.command("1", nil))
+			if a := w.answer("job-1"); a.Accepted || a.Reason != wire.RefusalStorage || !strings.Contains(a.Message, "damaged") {
+				t.Errorf("the job whose record is damaged is answered with %+v, and its HostJob waits for ever", a)
+			}
+			w.send(w.command("2", nil))
+			if again := w.finished("job-2"); again.Backup.SnapshotID != kept.Backup.SnapshotID {
+				t.Errorf("the job whose record is not damaged ran twice")
+			}
+			if n := strings.Count(w.logs.String(), "command=backup exitCode"); n != 2 {
+				t.Errorf("restic backed up %d times for two commands", n)
+			}
+			if _, err := os.Lstat(leftover); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("what a crash left behind is still there: %v", err)
+			}
+		})
+	}
+}
+
 func TestAnotherEnrolmentStartsWithCleanState(t *testing.T) {
 	w := newWorld(t)
 	w.withhold = true

@@ -68,7 +68,13 @@ func (a *Agent) cancel(m *wire.CommandCancel) {
 func (a *Agent) answerAgain(jobID string) {
 	ack := wire.CommandAck{JobID: jobID, Accepted: true}
 	state, _, err := a.jobs.State(jobID)
-	if err == nil && state == job.StateFinished {
+	switch {
+	case err != nil:
+		// No result will ever come: the HostJob must not wait for one.
+		a.refuseCommand(jobID, &desired.Refusal{Reason: wire.RefusalStorage,
+			Message: "the machine's own record of this job is damaged, so it does not know how the job ended and does not run it again; start a new one"})
+		return
+	case state == job.StateFinished:
 		ack = wire.CommandAck{JobID: jobID, Reason: wire.RefusalAlreadyRun, Message: "the command was run before; its result is sent again"}
 	}
 	a.answerCommand(ack)

@@ -20,6 +20,14 @@ const hostFile = "host"
 // aside. Logs, caches and restored files stay.
 var hostState = []string{"outbox", "ledger", "cron.json", "schedule-set.json", "secrets.enc", "session.json", statusFile}
 
+// damagedUID tells whether what stands in the file was never a uid of a Host, or is the beginning of this one's.
+func damagedUID(found, uid string) bool {
+	notOfUID := func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-'
+	}
+	return strings.HasPrefix(uid, found) || strings.ContainsFunc(found, notOfUID)
+}
+
 // claimState makes the folder that of the Host with this uid.
 func claimState(dir, uid string, now time.Time, logger *slog.Logger) error {
 	path := filepath.Join(dir, hostFile)
@@ -29,6 +37,9 @@ func claimState(dir, uid string, now time.Time, logger *slog.Logger) error {
 		return fmt.Errorf("state folder: %w", err)
 	case err == nil && strings.TrimSpace(string(raw)) == uid:
 		return nil
+	case err == nil && damagedUID(strings.TrimSpace(string(raw)), uid):
+		// It says nothing of another Host, and what is set aside needlessly is lost to this one: results, and which jobs ran.
+		logger.Error("the file that says whose state folder this is, is damaged; it is written anew", "file", path, "host", uid)
 	case err == nil:
 		former := filepath.Join(dir, "former-"+now.UTC().Format("20060102T150405Z"))
 		if err := os.MkdirAll(former, 0o700); err != nil {

@@ -78,6 +78,20 @@ func Rename(from, to string) error {
 	return SyncDir(filepath.Dir(to))
 }
 
+// SetAside renames a damaged file to a free name beside it, durably, and returns that name: nothing is deleted, and what it may tell a
+// person stays.
+func SetAside(path string) (string, error) {
+	for i := 1; ; i++ {
+		to := fmt.Sprintf("%s.damaged-%d", path, i)
+		if _, err := os.Lstat(to); err == nil {
+			continue
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		return to, Rename(path, to)
+	}
+}
+
 // MkdirAll makes dir and its missing parents with mode 0700, and syncs the folder that holds it. An existing folder keeps its mode.
 func MkdirAll(dir string) error {
 	if err := os.MkdirAll(dir, dirMode); err != nil {

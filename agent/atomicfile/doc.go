@@ -3,7 +3,7 @@
 //
 // # Use
 //
-// Write replaces a file's content; Remove takes a file away durably; MkdirAll makes a private folder durably. Files get mode 0600,
+// Write replaces a file's content; Remove takes a file away durably; SetAside keeps a damaged one under another name; MkdirAll makes a private folder durably. Files get mode 0600,
 // folders 0700.
 //
 // # Internals and trade-offs

@@ -634,6 +634,9 @@ func TestASetThatWasChangedOnDiskIsNotObeyed(t *testing.T) {
 				t.Errorf("the problem is still told: %v", s.Problem())
 			}
 			inForce(t, m.open(), "r2")
+			if kept, err := os.ReadFile(m.path() + ".damaged-1"); err != nil || string(kept) != string(damaged) {
+				t.Errorf("the refused file is not kept beside the new one: %v", err)
+			}
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/restic-manager/restic-manager/agent/atomicfile"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -57,7 +58,22 @@ func (s *Store) save(v *verified, pins []string) error {
 	if err != nil {
 		return err
 	}
+	s.keepEvidence()
 	return s.write(s.path(), data)
+}
+
+// keepEvidence sets a file aside that was not obeyed, before a set of the gateway takes its place: a person may want to see who changed it.
+func (s *Store) keepEvidence() {
+	if p := s.Problem(); p == nil || p.Reason == wire.RefusalStorage {
+		return
+	}
+	switch aside, err := atomicfile.SetAside(s.path()); {
+	case errors.Is(err, fs.ErrNotExist): // done at an earlier offer, which was not stored
+	case err != nil:
+		s.log.Warn("the refused schedule set on disk cannot be set aside", "file", s.path(), "error", err)
+	default:
+		s.log.Warn("the refused schedule set on disk was set aside", "movedTo", aside)
+	}
 }
 
 // load puts the set on disk in force, or remembers why not.

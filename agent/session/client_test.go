@@ -268,9 +268,31 @@ func TestACounterBeyondBeliefIsNotBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Raise(1<<63 - 1)
+	c.Raise(maxCounter - 1)
 	c.Raise(-5)
 	if n, err := c.Next(); err != nil || n != 1 {
 		t.Errorf("next is %d, %v; want 1", n, err)
+	}
+}
+
+func TestTheGreatestBelievedCounterLeavesRoomToCountOn(t *testing.T) {
+	path := t.TempDir() + "/session.json"
+	c, err := OpenCounter(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Raise(maxRaise)
+	for range 3 {
+		if _, err := c.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := OpenCounter(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := again.Next(); err != nil || n != maxRaise+4 {
+		t.Errorf("after a restart the counter gives %d, %v; want %d", n, err, int64(maxRaise+4))
 	}
 }
 

@@ -67,11 +67,15 @@ func (c *Counter) Next() (int64, error) {
 	return next, nil
 }
 
+// maxRaise leaves a counter room for ever: after a gateway that lied, it still counts on, and what it counts to is believed at the next
+// start.
+const maxRaise = maxCounter / 2
+
 // Raise lets the counter continue after n, when that is greater and believable.
 func (c *Counter) Raise(n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n > c.last && n < maxCounter {
+	if n > c.last && n <= maxRaise {
 		c.last = n
 	}
 }

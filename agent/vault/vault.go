@@ -97,18 +97,11 @@ func Open(path string, privateKey []byte) (*Vault, error) {
 
 // SetAside renames a damaged vault to a free name beside it and returns that name; nothing is deleted.
 func SetAside(path string) (string, error) {
-	for i := 1; ; i++ {
-		to := fmt.Sprintf("%s.damaged-%d", path, i)
-		if _, err := os.Lstat(to); err == nil {
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("vault: %w", err)
-		}
-		if err := atomicfile.Rename(path, to); err != nil {
-			return "", fmt.Errorf("vault: %w", err)
-		}
-		return to, nil
+	to, err := atomicfile.SetAside(path)
+	if err != nil {
+		return "", fmt.Errorf("vault: %w", err)
 	}
+	return to, nil
 }
 
 // open decrypts the content; its errors never hold any of it.
