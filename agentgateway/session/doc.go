@@ -11,7 +11,8 @@
 //
 // Frames are bounded by wire.MaxFrame, the time to the hello by HelloTimeout, the time between two frames by Idle (a read deadline of
 // the socket, no timer or goroutine of its own), the time of a write by WriteTimeout. Connections, handshakes under way and attempts per
-// second have limits; what is over them gets HTTP 503 with a wire.Error busy and a Retry-After before anything is allocated for it. An invalid
+// second have limits; what is over them gets HTTP 503 with a wire.Error busy and a Retry-After before anything is allocated for it. One
+// address that opens connections and says nothing takes no more than half of the handshakes. An invalid
 // message ends the session with bad_message; a message of an unknown type is ignored.
 //
 // The HTTP handler returns as soon as the connection is taken over: a session is one goroutine, and what net/http kept for the request
@@ -20,5 +21,5 @@
 // # Locks
 //
 // Session.Close may be called from anywhere and does not block. Session.Write may be called concurrently; the WebSocket orders frames.
-// The Server holds atomic counters and no lock.
+// The Server holds atomic counters, and a lock for the count of handshakes by address, held for no longer than that.
 package session

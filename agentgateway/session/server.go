@@ -100,7 +100,7 @@ type Server struct {
 	handler     Handler
 	limiter     *rate.Limiter
 	connections atomic.Int64
-	handshakes  atomic.Int64
+	handshakes  *handshakes
 	stopping    atomic.Bool
 	left        chan struct{}
 }
@@ -109,7 +109,7 @@ type Server struct {
 func NewServer(o Options, handler Handler) *Server {
 	o.setDefaults()
 	return &Server{o: o, handler: handler, limiter: rate.NewLimiter(rate.Limit(o.ConnectRate), o.ConnectBurst),
-		left: make(chan struct{}, 1)}
+		handshakes: newHandshakes(o.MaxHandshakes), left: make(chan struct{}, 1)}
 }
 
 // StopAccepting refuses connections from now on with busy.
@@ -129,19 +129,18 @@ func (s *Server) Wait(ctx context.Context) error {
 
 // ServeHTTP takes over the connection and returns.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if why := s.overload(); why != "" {
+	// Counted before the upgrade, so that the limits hold however many arrive at once.
+	greeted, why := s.admit(r.RemoteAddr)
+	if why != "" {
 		s.o.Meter.Attempt(string(wire.CodeBusy))
 		s.o.Logger.Debug("connection turned away", "remote", r.RemoteAddr, "reason", why)
 		Busy(w, why)
 		return
 	}
-	// Counted before the upgrade, so that the limits hold however many arrive at once.
-	s.connections.Add(1)
-	s.handshakes.Add(1)
 	taken := false
 	defer func() {
 		if !taken {
-			s.handshakes.Add(-1)
+			greeted()
 			s.release()
 		}
 	}()
@@ -155,21 +154,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(wire.MaxFrame)
 	taken = true
 	link := &Session{server: s, conn: conn, socket: catcher.conn, remote: r.RemoteAddr, done: make(chan struct{})}
-	go s.run(link, serverName(r))
+	go s.run(link, serverName(r), greeted)
 }
 
-func (s *Server) overload() string {
+// admit counts a connection, or says why it is not looked at. greeted is called when its handshake is over.
+func (s *Server) admit(remote string) (greeted func(), why string) {
 	switch {
 	case s.stopping.Load():
-		return "this replica is going away"
+		return nil, "this replica is going away"
 	case s.connections.Load() >= int64(s.o.MaxConnections):
-		return "this replica holds as many connections as it may"
-	case s.handshakes.Load() >= int64(s.o.MaxHandshakes):
-		return "too many handshakes are under way"
-	case !s.limiter.Allow():
-		return "too many connection attempts"
+		return nil, "this replica holds as many connections as it may"
 	}
-	return ""
+	greeted, why = s.handshakes.begin(remote)
+	if why != "" {
+		return nil, why
+	}
+	if !s.limiter.Allow() {
+		greeted()
+		return nil, "too many connection attempts"
+	}
+	s.connections.Add(1)
+	return greeted, ""
 }
 
 func (s *Server) release() {
@@ -181,18 +186,18 @@ func (s *Server) release() {
 }
 
 // run is the life of one connection.
-func (s *Server) run(link *Session, name string) {
+func (s *Server) run(link *Session, name string, greeted func()) {
 	defer s.release()
 	defer close(link.done)
 	defer func() { _ = link.conn.CloseNow() }()
 	hello, err := s.greet(link, name)
 	if err != nil {
-		s.handshakes.Add(-1)
+		greeted()
 		s.refuse(link, err)
 		return
 	}
 	err = s.welcome(link)
-	s.handshakes.Add(-1)
+	greeted()
 	if err == nil {
 		s.o.Meter.Attempt("accepted")
 		s.handler.Opened(link, hello)
