@@ -10,9 +10,14 @@
 // # Internals
 //
 // One file per report, named by its sequence number, holding the message's frame and its checksum; outbox.json holds the epoch and
-// the number through which everything was acknowledged. The epoch is random and made once per folder, so that a machine which lost
-// its disk does not seem to repeat old numbers. The next number is one more than the greatest that is witnessed by outbox.json or
-// by a file name, so that no number is ever used twice in an epoch. Ack therefore writes outbox.json first and removes files after.
+// the number through which everything was acknowledged. The next number is one more than the greatest that is witnessed by outbox.json
+// or by a file name, so that no number is ever used twice in an epoch. Ack therefore writes outbox.json first and removes files after.
+//
+// A machine that is rolled back to a snapshot gives numbers out again that stand for other reports at the gateway, which would then
+// acknowledge the new ones as repeated and store nothing. So the epoch is random, and a new one begins with each report that is added to
+// an empty outbox, which is drawn after the snapshot was taken; and with NewEpoch, which the caller uses when the gateway's
+// record shows that the disk went back, for the reports that were waiting in the snapshot. The epoch in outbox.json is the one that
+// counts, for all reports; numbers grow on through all epochs.
 //
 // A file that cannot be read as what was written is set aside (renamed to *.corrupt, the newest of them are kept), told in the
 // log, and never blocks the others. When outbox.json itself is damaged, the epoch is taken from the reports that remain.

@@ -93,7 +93,7 @@ func seqOf(name string) (seq int64, corrupt, ok bool) {
 	return seq, corrupt, err == nil && seq > 0
 }
 
-// read returns a stored report of this outbox.
+// read returns a stored report of this outbox, under the epoch that is in force now: that in the file is the one in which it was stored.
 func (o *Outbox) read(seq int64) (wire.Report, error) {
 	data, err := os.ReadFile(o.path(seq))
 	if err != nil {
@@ -103,9 +103,10 @@ func (o *Outbox) read(seq int64) (wire.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := (wire.ReportID{Epoch: o.epoch, Seq: seq}); report.ID() != want {
-		return nil, fmt.Errorf("%w: the file of report %s holds report %s", errDamaged, want, report.ID())
+	if report.ID().Seq != seq {
+		return nil, fmt.Errorf("%w: the file of report %d holds report %s", errDamaged, seq, report.ID())
 	}
+	report.SetID(wire.ReportID{Epoch: o.epoch, Seq: seq})
 	return report, nil
 }
 
@@ -197,19 +198,19 @@ func (o *Outbox) loadState(pending []int64) error {
 			break
 		}
 	}
-	return o.saveState(0)
+	return o.saveState(o.epoch, 0)
 }
 
 // saveState writes outbox.json and takes over its content.
-func (o *Outbox) saveState(acked int64) error {
-	data, err := json.Marshal(state{Epoch: o.epoch, AckedThrough: acked})
+func (o *Outbox) saveState(epoch string, acked int64) error {
+	data, err := json.Marshal(state{Epoch: epoch, AckedThrough: acked})
 	if err != nil {
 		return err
 	}
 	if err := o.write(filepath.Join(o.dir, stateFile), data); err != nil {
 		return err
 	}
-	o.acked = acked
+	o.epoch, o.acked = epoch, acked
 	return nil
 }
 

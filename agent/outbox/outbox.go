@@ -95,6 +95,12 @@ func (o *Outbox) Add(report wire.Report) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	seq := o.last + 1
+	if len(o.entries) == 0 {
+		// Nothing is waiting that the gateway may know by the old epoch.
+		if err := o.saveState(newEpoch(), o.acked); err != nil {
+			return fmt.Errorf("outbox: %w", err)
+		}
+	}
 	report.SetID(wire.ReportID{Epoch: o.epoch, Seq: seq})
 	data, err := encodeEntry(report)
 	if err != nil {
@@ -166,7 +172,7 @@ func (o *Outbox) Ack(id wire.ReportID) error {
 	if through <= o.acked && (len(o.entries) == 0 || o.entries[0].seq > through) {
 		return nil
 	}
-	saved := o.saveState(max(through, o.acked))
+	saved := o.saveState(o.epoch, max(through, o.acked))
 	for len(o.entries) > 0 && o.entries[0].seq <= through {
 		seq := o.entries[0].seq
 		if saved != nil && len(o.entries) == 1 {
@@ -185,7 +191,19 @@ func (o *Outbox) Ack(id wire.ReportID) error {
 	return nil
 }
 
-// Epoch names this outbox.
+// NewEpoch gives all waiting reports, and those to come, the ids of a new epoch, by one write of outbox.json. It is for a machine that went back in
+// time: the numbers that it gives out may be taken. No session may be open, since acknowledgements of the old epoch are ignored from here on.
+// On an error nothing changed.
+func (o *Outbox) NewEpoch() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.saveState(newEpoch(), o.acked); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
+	return nil
+}
+
+// Epoch names the sequence of numbers that the waiting reports belong to.
 func (o *Outbox) Epoch() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
