@@ -40,5 +40,8 @@ func (e *events) CommandGiven(m *wire.CommandRun) { e.agent().command(m) }
 // CancelGiven implements session.Handler.
 func (e *events) CancelGiven(m *wire.CommandCancel) { e.agent().cancel(m) }
 
+// WentBack implements session.Handler.
+func (e *events) WentBack() error { return e.agent().reports.box.NewEpoch() }
+
 // ReportAcked implements session.Handler.
 func (e *events) ReportAcked(m *wire.ReportAck) { e.agent().reports.acked(m) }

@@ -43,6 +43,8 @@ type world struct {
 	got      chan wire.Message // all that the agent says, but heartbeats
 	// withhold keeps the gateway from acknowledging reports.
 	withhold bool
+	// refuse, where set, may answer a hello with an error instead of a welcome.
+	refuse func(wire.HelloBody) *wire.Error
 
 	mu     sync.Mutex
 	conn   *websocket.Conn
@@ -158,9 +160,16 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	if hello, ok := first.(*wire.Hello); !ok || hello.Verify(w.identity.SigningKey) != nil {
+	hello, ok := first.(*wire.Hello)
+	if !ok || hello.Verify(w.identity.SigningKey) != nil {
 		w.t.Errorf("the agent begins with %T", first)
 		return
+	}
+	if body, err := hello.Claimed(); err == nil && w.refuse != nil {
+		if refusal := w.refuse(body); refusal != nil {
+			write(conn, refusal)
+			return
+		}
 	}
 	write(conn, &wire.Welcome{HeartbeatSeconds: 30, Gateway: "gateway-0", Time: w.clock.Now()})
 	w.mu.Lock()

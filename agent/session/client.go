@@ -29,6 +29,9 @@ type Handler interface {
 	CommandGiven(*wire.CommandRun)
 	CancelGiven(*wire.CommandCancel)
 	ReportAcked(*wire.ReportAck)
+	// WentBack: the gateway knows a session of this machine that the machine does not know, so its disk went back in time, and what it counts on
+	// disk may be taken. Called between sessions, and again before the next dial as long as it returns an error: nothing is dialled then.
+	WentBack() error
 }
 
 // Options of a Client. Host, URL, Key, Counter, Describe and Handler are required.
@@ -79,6 +82,8 @@ type Client struct {
 	// lastTold is the failure that was logged last, flapping that the last session was a short one. Both belong to Run.
 	lastTold string
 	flapping bool
+	// behind is the gateway's counter on record after it showed that the disk went back, 0 when that is settled. It belongs to Run.
+	behind int64
 }
 
 // New checks the options. The client does nothing before Run.

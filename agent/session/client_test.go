@@ -262,6 +262,63 @@ func TestAStaleCounterContinuesFromTheRecord(t *testing.T) {
 	}
 }
 
+func TestADiskThatWentBackIsSettledBeforeTheNextDial(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		onRecord, then int64
+		wentBack       bool
+	}{
+		{"the record is ahead", 7, 8, true},
+		{"the record is equal: the number of this dial is another future's", 1, 2, true},
+		{"the record is behind: the gateway errs", 0, 2, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sessions := make(chan int64, 10)
+			var b *bench
+			b = newBench(t, func(p *peer) {
+				if !p.challenge(b.key, "127.0.0.1") {
+					return
+				}
+				sessions <- p.body.Session
+				if p.body.Session > 1 {
+					p.welcome()
+				} else {
+					p.send(&wire.Error{Code: wire.CodeStaleSession, Message: "stale", Session: tt.onRecord})
+				}
+				p.drainReads()
+			})
+			var asked atomic.Int32
+			b.handler.wentBack = func() error {
+				if asked.Add(1) == 1 {
+					return errors.New("no space left on device")
+				}
+				return nil
+			}
+			b.run()
+			if n := await(t, sessions, "the first hello"); n != 1 {
+				t.Fatalf("first session is %d, want 1", n)
+			}
+			b.passIdle()
+			want := int32(0)
+			if tt.wentBack {
+				want = 2
+				b.until(func() bool { return b.logs.lines("went back in time") == 1 && b.client.idle.Load() }, "the failure to settle it")
+				if len(sessions) != 0 {
+					t.Error("the agent dialled before it was settled")
+				}
+				b.passIdle()
+			}
+			if n := await(t, sessions, "the second hello"); n != tt.then {
+				t.Errorf("the second session is %d, want %d", n, tt.then)
+			}
+			await(t, b.handler.connected, "the session")
+			if n := asked.Load(); n != want {
+				t.Errorf("the handler was told %d times, want %d", n, want)
+			}
+		})
+	}
+}
+
 func TestACounterBeyondBeliefIsNotBelieved(t *testing.T) {
 	c, err := OpenCounter(t.TempDir() + "/session.json")
 	if err != nil {

@@ -28,7 +28,7 @@ type counterFile struct {
 }
 
 // OpenCounter reads the counter. A file that is missing starts at 0. One that is damaged does too, since the gateway tells the counter on
-// record (stale_session); the error says so, and the counter can be used nevertheless.
+// record (stale_session), which then looks like a disk that went back in time; the error says so, and the counter can be used nevertheless.
 func OpenCounter(path string) (*Counter, error) {
 	c := &Counter{path: path}
 	raw, err := os.ReadFile(path)

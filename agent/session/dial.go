@@ -27,6 +27,10 @@ const (
 
 // once dials, greets and serves one session. It always returns an ending.
 func (c *Client) once(ctx context.Context) ending {
+	if err := c.catchUp(); err != nil {
+		return ending{level: slog.LevelError, sentence: fmt.Sprintf("cannot connect: this machine's disk went back in time, and what follows from that "+
+			"cannot be stored: %v; free some space or mend the state folder", err)}
+	}
 	// Durable before the dial: whatever happens to this attempt, its number is never used again.
 	counter, err := c.o.Counter.Next()
 	if err != nil {
@@ -40,7 +44,7 @@ func (c *Client) once(ctx context.Context) ending {
 	defer link.conn.CloseNow()
 	welcome, err := c.greet(ctx, link, counter)
 	if err != nil {
-		return c.explainGreeting(err)
+		return c.explainGreeting(err, counter)
 	}
 	end = c.serve(ctx, link, *welcome)
 	end.accepted = true
@@ -165,12 +169,26 @@ func expect[M wire.Message](ctx context.Context, link *link) (M, error) {
 	return none, errors.New("the gateway sends nothing that this agent knows")
 }
 
-func (c *Client) explainGreeting(err error) ending {
+// catchUp settles that the disk went back. The counter is raised last: after a crash in between, the gateway says it again.
+func (c *Client) catchUp() error {
+	if c.behind == 0 {
+		return nil
+	}
+	if err := c.o.Handler.WentBack(); err != nil {
+		return err
+	}
+	c.o.Counter.Raise(c.behind)
+	c.behind = 0
+	return nil
+}
+
+func (c *Client) explainGreeting(err error, counter int64) ending {
 	var e *wire.Error
 	switch {
 	case errors.As(err, &e):
-		if e.Code == wire.CodeStaleSession {
-			c.o.Counter.Raise(e.Session)
+		// Each dial has a number of its own: that of this one is on record only when another future of this disk had it.
+		if e.Code == wire.CodeStaleSession && e.Session >= counter {
+			c.behind = e.Session
 		}
 		return refused(e)
 	case errors.Is(err, errWrongServer):

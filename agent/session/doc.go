@@ -16,7 +16,8 @@
 //
 // TLS proves the gateway (package transport). The hello binds the machine's signature to the gateway's nonce and to the name that was
 // dialled, so that a gateway cannot pass it on to another one. The session counter is on disk before each dial, and grows: the
-// gateway keeps the connection with the greatest.
+// gateway keeps the connection with the greatest. When it knows one that is not behind the one just dialled (stale_session), the
+// disk went back in time: Handler.WentBack must succeed before the next dial, then the counter continues from the one on record.
 //
 // # Goroutines and locks
 //

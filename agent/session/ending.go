@@ -57,7 +57,7 @@ func refused(e *wire.Error) ending {
 		end.sentence = "another connection with this machine's identity took over; when no second agent was started on purpose, this machine was cloned"
 		end.atLeast = max(end.atLeast, afterSuperseded)
 	case wire.CodeStaleSession:
-		end.sentence = "the gateway has a newer session counter on record (restored from a backup or a snapshot?); continuing from there"
+		end.sentence = "the gateway has a newer session counter on record (restored from a backup or a snapshot?); continuing from there, with a new epoch of reports"
 		end.level = slog.LevelInfo
 	case wire.CodeUnknownHost:
 		end.sentence = "the gateway does not know this machine's Host yet, or its set is not published: " + e.Message

@@ -146,6 +146,8 @@ type recorder struct {
 	connected    chan wire.Welcome
 	disconnected chan struct{}
 	messages     chan wire.Message
+	// wentBack answers WentBack; nil succeeds.
+	wentBack func() error
 }
 
 func (r *recorder) Connected(w wire.Welcome)          { r.connected <- w }
@@ -155,6 +157,12 @@ func (r *recorder) VerdictGiven(m *wire.Verdict)      { r.messages <- m }
 func (r *recorder) CommandGiven(m *wire.CommandRun)   { r.messages <- m }
 func (r *recorder) CancelGiven(m *wire.CommandCancel) { r.messages <- m }
 func (r *recorder) ReportAcked(m *wire.ReportAck)     { r.messages <- m }
+func (r *recorder) WentBack() error {
+	if r.wentBack == nil {
+		return nil
+	}
+	return r.wentBack()
+}
 
 // newBench starts a server that runs serve on each connection; nil httpAnswer accepts WebSockets.
 func newBench(t *testing.T, serve func(*peer)) *bench {
@@ -180,7 +188,7 @@ func newBenchHTTP(t *testing.T, handler http.HandlerFunc) *bench {
 	}
 	b := &bench{t: t, clock: clocktest.New(start), logs: &lockedBuffer{}, key: public,
 		counter: filepath.Join(t.TempDir(), "session.json"), url: server.URL,
-		handler: &recorder{make(chan wire.Welcome, 10000), make(chan struct{}, 10000), make(chan wire.Message, 1000)}}
+		handler: &recorder{connected: make(chan wire.Welcome, 10000), disconnected: make(chan struct{}, 10000), messages: make(chan wire.Message, 1000)}}
 	counter, err := OpenCounter(b.counter)
 	if err != nil {
 		t.Fatal(err)

@@ -141,6 +141,7 @@ func noteBackup(h *v1alpha1.Host, m *wire.JobFinished, received time.Time) {
 		i = len(h.Status.SourceGroups) - 1
 	}
 	r := &h.Status.SourceGroups[i]
+	again := r.JobID == m.Job.JobID // the same job, reported in a new epoch of a machine that went back in time
 	r.JobID, r.Schedule, r.Result = m.Job.JobID, m.Job.Schedule, results[m.Outcome]
 	r.Reason, r.Message = string(m.Reason), cut(m.Message, maxResultMessage)
 	r.StartTime, r.FinishTime = clamp(m.StartedAt, received), clamp(m.FinishedAt, received)
@@ -152,7 +153,7 @@ func noteBackup(h *v1alpha1.Host, m *wire.JobFinished, received time.Time) {
 	switch {
 	case m.Outcome == wire.OutcomeSucceeded || wrote:
 		r.ConsecutiveFailures = 0
-	case m.Outcome == wire.OutcomeFailed || m.Outcome == wire.OutcomeCompletedWithErrors:
+	case !again && (m.Outcome == wire.OutcomeFailed || m.Outcome == wire.OutcomeCompletedWithErrors):
 		r.ConsecutiveFailures++
 	}
 	if m.Outcome == wire.OutcomeSucceeded {

@@ -80,10 +80,16 @@ func TestAScheduledBackupCostsTwoWritesAndIsStoredOnce(t *testing.T) {
 	if w := f.meter.wrote(); len(w) != 0 {
 		t.Errorf("a report that came again wrote %v", w)
 	}
-	// A new epoch begins at 1: the machine lost its disk.
+	// In a new epoch any number is news: the machine lost its disk, or was rolled back.
 	take(t, again, backup(1, func(m *wire.JobFinished) { m.Report.Epoch = "e2"; m.Job.JobID = "fire-x"; failed(m) }))
 	q.ack(t)
 	if got := f.getHost().Status; got.LastReport.Epoch != "e2" || got.SourceGroups[0].ConsecutiveFailures != 1 {
+		t.Errorf("status is %+v", got)
+	}
+	// The same job in one more epoch is stored, and is not one more failure.
+	take(t, again, backup(1, func(m *wire.JobFinished) { m.Report.Epoch = "e3"; m.Job.JobID = "fire-x"; failed(m) }))
+	q.ack(t)
+	if got := f.getHost().Status; got.LastReport.Epoch != "e3" || got.SourceGroups[0].ConsecutiveFailures != 1 {
 		t.Errorf("status is %+v", got)
 	}
 }

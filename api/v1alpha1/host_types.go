@@ -239,7 +239,7 @@ type SourceGroupResult struct {
 
 // ReportPosition is a place in a machine's outbox.
 type ReportPosition struct {
-	// Epoch of the outbox; a new one means that the machine lost its disk.
+	// Epoch is random; a new one begins when no report was waiting on the machine, or when its disk went back in time.
 	// +kubebuilder:validation:MaxLength=253
 	Epoch string `json:"epoch"`
 	// Seq is the report's number within the epoch.

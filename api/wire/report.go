@@ -52,7 +52,8 @@ const (
 
 // ReportID orders the durable reports of one outbox.
 type ReportID struct {
-	// Epoch is random per outbox: a new one means that the machine lost its disk.
+	// Epoch is random; a new one begins when no report is waiting, or when the machine went back in time. Numbers of different epochs say nothing of
+	// each other.
 	Epoch string `json:"epoch"`
 	Seq   int64  `json:"seq"`
 }
