@@ -272,6 +272,19 @@ func TestASilentOrAbsentGatewayDoesNotStopASchedule(t *testing.T) {
 	}
 }
 
+func TestARepositoryThatComesBackIsToldReadyAgain(t *testing.T) {
+	w := newWorld(t)
+	w.ready()
+	// Nobody listens there.
+	w.apply(func(s *wire.ScheduleSet) { s.Repository.URL = "rest:http://127.0.0.1:9/" })
+	next(w, "trouble with another repository", func(m *wire.RepoState) bool { return m.State != wire.RepositoryReady })
+	w.apply()
+	back := next(w, "the first repository's state again", func(m *wire.RepoState) bool { return m.State == wire.RepositoryReady })
+	if want := w.repo; back.URL != want {
+		t.Errorf("the state is about %q, want %q", back.URL, want)
+	}
+}
+
 func TestATombstoneEndsTheWork(t *testing.T) {
 	w := newWorld(t)
 	w.ready()

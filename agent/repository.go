@@ -16,10 +16,10 @@ type repository struct {
 	agent *Agent
 
 	mu sync.Mutex
-	// looked is the access that was last looked at by this process; ready is whether the last state that the jobs told was Ready. They tell
-	// changes only, so that ready is not reset by a look.
+	// looked is the access that was last looked at by this process; told is the last state that it reported. A new process reports anew,
+	// whatever its predecessor did: what the cluster knew may be lost.
 	looked [sha256.Size]byte
-	ready  bool
+	told   wire.RepoState
 }
 
 func newRepository(a *Agent) *repository { return &repository{agent: a} }
@@ -46,7 +46,7 @@ func (r *repository) look() {
 	}
 	access := r.access(set.Repository)
 	r.mu.Lock()
-	known := r.ready && r.looked == access
+	known := r.told.State == wire.RepositoryReady && r.looked == access
 	r.looked = access
 	r.mu.Unlock()
 	if known {
@@ -56,19 +56,20 @@ func (r *repository) look() {
 		Credential: a.credential(set.Repository.Credential)})
 }
 
-// report passes a state on when it differs from the last one that was reported, before a restart too.
+// report passes a state on when it differs from the last one. A job or look that began before the Host got another repository says
+// nothing about the present one.
 func (r *repository) report(m wire.RepoState) {
 	a := r.agent
-	set := a.desired.Current()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if set != nil && m.URL == restic.RedactURL(set.Repository.URL) {
-		r.ready = m.State == wire.RepositoryReady
-	}
-	last := a.status.repository()
-	if last != nil && last.State == m.State && last.Reason == m.Reason && last.URL == m.URL {
+	if set := a.desired.Current(); set != nil && !set.Tombstone && m.URL != restic.RedactURL(set.Repository.URL) {
+		a.logger.Debug("a former repository's state changed", "state", m.State, "reason", m.Reason, "repository", m.URL)
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.told.State == m.State && r.told.Reason == m.Reason && r.told.URL == m.URL {
+		return
+	}
+	r.told = m
 	m.Message = cut(m.Message, wire.MaxString)
 	a.logger.Info("the repository's state changed", "state", m.State, "reason", m.Reason, "message", m.Message, "repository", m.URL)
 	a.reports.add(&m)

@@ -112,13 +112,6 @@ func (w *statusWriter) update(change func(*Status)) {
 	w.failed = err != nil
 }
 
-// repository is the last state of the repository.
-func (w *statusWriter) repository() *RepositoryView {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.status.Repository
-}
-
 func (w *statusWriter) ended(m *wire.JobFinished) {
 	key := string(m.Job.Kind)
 	if m.Job.SourceGroup != "" {

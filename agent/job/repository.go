@@ -58,6 +58,13 @@ func (s *repositories) set(url string, state wire.RepositoryState, reason wire.R
 	s.observer.RepoState(news)
 }
 
+// forget makes the next state of a repository news.
+func (s *repositories) forget(url string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.last, url)
+}
+
 func (s *repositories) state(url string) (wire.RepoState, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,9 +141,11 @@ const lookAgain = 5 * time.Minute
 
 // Ensure looks whether the repository of j exists and opens, reports its state, and makes it when there is none, as a job of kind Init with the id
 // InitID(url). That happens once: a repository that was made, or could not be made, is never made anew without a person asking. A
-// repository that does not open is looked at again every five minutes, until Ensure is called for another one. j.Ref is not used. Ensure returns at once; a look at the
-// same repository that waits already is enough.
+// repository that does not open is looked at again every five minutes, until Ensure is called for another one. The state that is found is
+// told even when it is the last one that was told: other repositories may have been told of meanwhile. j.Ref is not used. Ensure returns at
+// once; a look at the same repository that waits already is enough.
 func (m *Manager) Ensure(j Job) {
+	m.states.forget(j.Repository.URL)
 	m.mu.Lock()
 	m.ensured++
 	n := m.ensured
