@@ -11,6 +11,7 @@
 //
 // # Limits
 //
-// Requests are limited per remote address and per host, in tables of bounded size; what is over is answered with HTTP 429.
+// Requests are limited per remote address, per host and remote address together, and per host for those that show a token of it, in tables of
+// bounded size; what is over is answered with HTTP 429. So who merely knows a host's name cannot hold up its enrolment from another address.
 // The tables' lock is held for a map lookup only.
 package enrol

@@ -52,7 +52,8 @@ type Options struct {
 	Clock  clock.PassiveClock
 	Meter  Meter
 	Logger *slog.Logger
-	// RemoteRate and HostRate are requests per second for one remote address and for one host. Default 5 and 3, with bursts of 50 and 30.
+	// RemoteRate is requests per second from one remote address, by default 5 with a burst of 50. HostRate is those for one host: of each remote
+	// address, and apart from that of all who showed a token of the host; by default 3 with a burst of 30.
 	RemoteRate, HostRate   float64
 	RemoteBurst, HostBurst int
 }
@@ -61,7 +62,9 @@ type Options struct {
 type Handler struct {
 	o      Options
 	remote *pace.Limits
-	host   *pace.Limits
+	// asked is by host and remote address, since a host's name is no secret: a stranger who uses it spends nothing of what is the machine's. proven is by
+	// host, for who showed a token of it.
+	asked, proven *pace.Limits
 }
 
 // New returns a Handler.
@@ -72,7 +75,7 @@ func New(o Options) *Handler {
 	if o.HostRate == 0 {
 		o.HostRate, o.HostBurst = 3, 30
 	}
-	return &Handler{o: o, remote: pace.New(o.RemoteRate, o.RemoteBurst), host: pace.New(o.HostRate, o.HostBurst)}
+	return &Handler{o: o, remote: pace.New(o.RemoteRate, o.RemoteBurst), asked: pace.New(o.HostRate, o.HostBurst), proven: pace.New(o.HostRate, o.HostBurst)}
 }
 
 // refusal is an answer that is an error.
@@ -169,7 +172,7 @@ func (h *Handler) decide(ctx context.Context, remote string, request *wire.Enrol
 	if len(validation.IsDNS1123Label(request.Host.Namespace)) > 0 || len(validation.IsDNS1123Subdomain(request.Host.Name)) > 0 {
 		return nil, unknown
 	}
-	if !h.host.Allow(request.Host.String(), h.o.Clock.Now()) {
+	if !h.asked.Allow(request.Host.String()+" "+remote, h.o.Clock.Now()) {
 		return nil, tooMany
 	}
 	var host v1alpha1.Host
@@ -208,6 +211,9 @@ func (h *Handler) match(ctx context.Context, host *v1alpha1.Host, request *wire.
 		return nil, used
 	default:
 		return nil, unknown
+	}
+	if !h.proven.Allow(request.Host.String(), h.o.Clock.Now()) {
+		return nil, tooMany
 	}
 	if err := h.record(ctx, host, hash, request); err != nil {
 		return nil, err

@@ -47,6 +47,8 @@ type fixture struct {
 	host    *v1alpha1.Host
 	machine *testagent.Machine
 	secret  []byte
+	// remote is where requests come from.
+	remote string
 }
 
 func newFixture(t *testing.T, change func(*Options)) *fixture {
@@ -63,7 +65,7 @@ func newFixture(t *testing.T, change func(*Options)) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, client: c, clock: clocktesting.NewFakeClock(start), meter: &meter{}, logs: &bytes.Buffer{},
-		secret: bytes.Repeat([]byte{7}, wire.TokenSecretSize)}
+		secret: bytes.Repeat([]byte{7}, wire.TokenSecretSize), remote: "192.0.2.1:1234"}
 	logger := slog.New(slog.NewTextHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	events := report.NewWriter(report.Options{Client: c, Live: c, Cache: c, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: logger})
 	o := Options{Client: c, Live: c, Events: events, Clock: f.clock, Meter: f.meter, Logger: logger}
@@ -123,7 +125,9 @@ func (f *fixture) post(body any) (int, *wire.EnrolResponse, *wire.Error) {
 		}
 	}
 	recorder := httptest.NewRecorder()
-	f.handler.ServeHTTP(recorder, httptest.NewRequestWithContext(f.t.Context(), http.MethodPost, wire.EnrolPath, bytes.NewReader(raw)))
+	request := httptest.NewRequestWithContext(f.t.Context(), http.MethodPost, wire.EnrolPath, bytes.NewReader(raw))
+	request.RemoteAddr = f.remote
+	f.handler.ServeHTTP(recorder, request)
 	if recorder.Code >= 300 {
 		var e wire.Error
 		if err := json.Unmarshal(recorder.Body.Bytes(), &e); err != nil || e.Validate() != nil {
@@ -346,6 +350,26 @@ func TestRequestsAreLimited(t *testing.T) {
 				t.Errorf("a second later: HTTP %d", status)
 			}
 		})
+	}
+}
+
+func TestAStrangerDoesNotSpendTheRequestsOfAMachine(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.HostRate, o.HostBurst = 1, 2 })
+	stranger := f.request(func(r *wire.EnrolRequest) { r.TokenID = "guessed" })
+	for i, want := range []int{http.StatusForbidden, http.StatusForbidden, http.StatusTooManyRequests} {
+		if status, _, _ := f.post(stranger); status != want {
+			t.Errorf("request %d of the stranger: HTTP %d, want %d", i+1, status, want)
+		}
+	}
+	for i, remote := range []string{"192.0.2.7:1", "192.0.2.7:2", "192.0.2.8:1"} {
+		f.remote = remote
+		want := http.StatusAccepted
+		if i == 2 {
+			want = http.StatusTooManyRequests // who shows the token has one allowance, from wherever
+		}
+		if status, _, _ := f.post(f.request(nil)); status != want {
+			t.Errorf("request %d of the machine: HTTP %d, want %d", i+1, status, want)
+		}
 	}
 }
 
