@@ -1,8 +1,8 @@
-// Package pace keeps one peer from costing what is for all: a token bucket for each of many keys (a host, a remote address), in bounded
-// memory.
+// Package pace keeps one peer from costing what is for all: Limits is a token bucket for each of many keys (a host, a remote address) in
+// bounded memory, Places bounds what is held at once.
 //
 // Allow is for what can be turned away, Reserve for what must be done and can wait. Limits is safe for concurrent use; its mutex is held
-// for no longer than a look at the table, which is searched as a whole only when it is full.
+// for no longer than a look at the table, but for one new key in many, which clears room for all of them when the table is full.
 package pace
 
 import (
@@ -12,8 +12,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// MaxKeys bounds the keys that are remembered.
-const MaxKeys = 4096
+// MaxKeys bounds the keys that are remembered. makeRoom leaves no more than keep, so that it looks at nine keys for each that comes.
+const (
+	MaxKeys = 4096
+	keep    = MaxKeys - MaxKeys/8
+)
 
 // Limits is a token bucket for each of the keys seen last.
 type Limits struct {
@@ -22,6 +25,7 @@ type Limits struct {
 
 	mu    sync.Mutex
 	byKey map[string]*rate.Limiter
+	looks int // keys that makeRoom looked at, ever
 }
 
 // New returns Limits of perSecond for each key, and burst at once.
@@ -56,20 +60,22 @@ func (l *Limits) bucket(key string, now time.Time) *rate.Limiter {
 	return limiter
 }
 
-// makeRoom forgets buckets that are full again, which says nothing that a new one does not, and any when that is not enough.
+// makeRoom forgets buckets that are full again, which says nothing that a new one does not, and any when those are too few.
 func (l *Limits) makeRoom(now time.Time) {
 	if len(l.byKey) < MaxKeys {
 		return
 	}
 	for key, limiter := range l.byKey {
+		l.looks++
 		if limiter.TokensAt(now) >= float64(l.burst) {
 			delete(l.byKey, key)
 		}
 	}
 	for key := range l.byKey {
-		if len(l.byKey) < MaxKeys {
+		if len(l.byKey) <= keep {
 			return
 		}
+		l.looks++
 		delete(l.byKey, key)
 	}
 }

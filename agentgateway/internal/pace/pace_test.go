@@ -21,6 +21,25 @@ func TestTheTableOfLimitsIsBounded(t *testing.T) {
 	}
 }
 
+func TestManyNewKeysCostAFewLooksEach(t *testing.T) {
+	const keys = 10 * MaxKeys
+	l := New(1, 1)
+	for i := range keys {
+		l.Allow(fmt.Sprint(i), start) // none is ever full again
+	}
+	if l.looks > 10*keys {
+		t.Errorf("%d looks at the table for %d keys", l.looks, keys)
+	}
+	before := l.looks
+	l.Allow("next", start.Add(time.Minute))
+	for i := 0; l.looks == before; i++ {
+		l.Allow(fmt.Sprint("later ", i), start.Add(time.Minute))
+	}
+	if l.Len() > MaxKeys/4 {
+		t.Errorf("%d keys are remembered, though most have their burst again", l.Len())
+	}
+}
+
 func TestOneKeyDoesNotSpendWhatIsAnothers(t *testing.T) {
 	l := New(2, 3)
 	for i := range 3 {
