@@ -126,7 +126,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer g.departures.queue.ShutDown()
 
 	server := g.agentServer()
-	listener := tls.NewListener(g.o.Listener, &tls.Config{GetCertificate: g.o.Certificate, MinVersion: tls.VersionTLS13,
+	listener := tls.NewListener(&arrivals{g.o.Listener, pace.NewPlaces(maxArrivals)}, &tls.Config{GetCertificate: g.o.Certificate, MinVersion: tls.VersionTLS13,
 		NextProtos: []string{"http/1.1"}})
 	wg.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -182,6 +182,7 @@ func (g *Gateway) agentServer() *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       30 * time.Second,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         takenOver,
 		ErrorLog:          slog.NewLogLogger(g.o.Logger.Handler(), slog.LevelDebug),
 	}
 }

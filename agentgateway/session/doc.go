@@ -21,5 +21,5 @@
 // # Locks
 //
 // Session.Close may be called from anywhere and does not block. Session.Write may be called concurrently; the WebSocket orders frames.
-// The Server holds atomic counters, and a lock for the count of handshakes by address, held for no longer than that.
+// The Server holds atomic counters and, in pace.Places, a lock for the count of handshakes by address.
 package session

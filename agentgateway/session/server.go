@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"golang.org/x/time/rate"
 )
@@ -100,7 +101,7 @@ type Server struct {
 	handler     Handler
 	limiter     *rate.Limiter
 	connections atomic.Int64
-	handshakes  *handshakes
+	handshakes  *pace.Places
 	stopping    atomic.Bool
 	left        chan struct{}
 }
@@ -109,7 +110,7 @@ type Server struct {
 func NewServer(o Options, handler Handler) *Server {
 	o.setDefaults()
 	return &Server{o: o, handler: handler, limiter: rate.NewLimiter(rate.Limit(o.ConnectRate), o.ConnectBurst),
-		handshakes: newHandshakes(o.MaxHandshakes), left: make(chan struct{}, 1)}
+		handshakes: pace.NewPlaces(o.MaxHandshakes), left: make(chan struct{}, 1)}
 }
 
 // StopAccepting refuses connections from now on with busy.
@@ -165,9 +166,9 @@ func (s *Server) admit(remote string) (greeted func(), why string) {
 	case s.connections.Load() >= int64(s.o.MaxConnections):
 		return nil, "this replica holds as many connections as it may"
 	}
-	greeted, why = s.handshakes.begin(remote)
-	if why != "" {
-		return nil, why
+	greeted, err := s.handshakes.Take(remote)
+	if err != nil {
+		return nil, "handshakes: " + err.Error()
 	}
 	if !s.limiter.Allow() {
 		greeted()
