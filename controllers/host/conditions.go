@@ -65,6 +65,9 @@ func (r *Reconciler) connectionOf(set *v1alpha1.ScheduleSet) (*v1alpha1.Connecti
 	if set == nil || set.Status.Connection == nil {
 		return nil, Life{}
 	}
+	if set.Status.Connection.DisconnectedTime != nil {
+		return set.Status.Connection, Life{} // whether its replica lives does not matter
+	}
 	return set.Status.Connection, r.Gateways.Life(set.Status.Connection.Gateway)
 }
 

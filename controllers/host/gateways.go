@@ -43,11 +43,14 @@ type Life struct {
 const (
 	defaultLeaseDuration = 15 * time.Second
 	maxLeaseDuration     = 5 * time.Minute
+	// forgetAfter is how long a replica is lost before it is forgotten, when no machine's newest session names it; also how often that is looked at.
+	forgetAfter = time.Hour
 )
 
 // Gateways knows which gateway replicas live, by the Leases that they renew: judged by the time since a renewal was seen here, never by the times in
 // them, since clocks differ. A replica is given one whole duration from when it is first heard of, and again after every failed look, so that neither a restart
-// of the controllers nor an outage of the API server makes replicas look lost.
+// of the controllers nor an outage of the API server makes replicas look lost. Every start of a gateway is another replica: those that are lost for
+// long are forgotten, unless a connection on record names them.
 type Gateways struct {
 	cache     cache.Cache
 	live      client.Reader
@@ -55,6 +58,8 @@ type Gateways struct {
 	clock     clock.WithTicker
 	changes   chan event.GenericEvent
 	wake      chan struct{}
+	// named tells whether a connection on record names a replica.
+	named func(ctx context.Context, id string) (bool, error)
 
 	mu    sync.Mutex
 	known map[string]*replica // by instance id
@@ -69,12 +74,20 @@ type replica struct {
 
 // NewGateways returns a Gateways that is to be added to the manager. c watches the Leases with GatewayLeaseLabel in namespace.
 func NewGateways(c cache.Cache, live client.Reader, namespace string, clk clock.WithTicker) *Gateways {
-	return &Gateways{
+	g := &Gateways{
 		cache: c, live: live, namespace: namespace, clock: clk,
 		changes: make(chan event.GenericEvent),
 		wake:    make(chan struct{}, 1),
 		known:   map[string]*replica{},
 	}
+	g.named = g.namedInCache
+	return g
+}
+
+func (g *Gateways) namedInCache(ctx context.Context, id string) (bool, error) {
+	sets := &v1alpha1.ScheduleSetList{}
+	err := g.cache.List(ctx, sets, client.MatchingFields{indexGateway: id}, client.Limit(1), client.UnsafeDisableDeepCopy)
+	return len(sets.Items) > 0, err
 }
 
 // Life returns what is known of a replica, and watches for it from now on.
@@ -105,6 +118,8 @@ func (g *Gateways) Start(ctx context.Context) error {
 		return fmt.Errorf("watching the gateways' Leases: %w", err)
 	}
 	defer func() { _ = informer.RemoveEventHandler(registration) }()
+	forgetting := g.clock.NewTicker(forgetAfter)
+	defer forgetting.Stop()
 	for {
 		timer := g.clock.NewTimer(g.untilNext())
 		select {
@@ -113,6 +128,9 @@ func (g *Gateways) Start(ctx context.Context) error {
 			return nil
 		case <-g.wake:
 			timer.Stop()
+		case <-forgetting.C():
+			timer.Stop()
+			g.forget(ctx)
 		case <-timer.C():
 			for _, id := range g.overdue() {
 				g.look(ctx, id)
@@ -235,6 +253,37 @@ func (g *Gateways) overdue() []string {
 	now := g.clock.Now()
 	for id, r := range g.known {
 		if r.State != Lost && !now.Before(r.seen.Add(r.duration)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// forget drops the replicas that are lost for long and that nothing names. One that is asked for all the same is waited for anew.
+func (g *Gateways) forget(ctx context.Context) {
+	for _, id := range g.lostForLong() {
+		named, err := g.named(ctx, id)
+		if err != nil {
+			log.FromContext(ctx).Info("cannot tell who names a lost gateway replica: keeping it in mind", "gateway", id, "error", err.Error())
+			continue
+		}
+		if named {
+			continue
+		}
+		g.mu.Lock()
+		if r := g.known[id]; r != nil && r.State == Lost {
+			delete(g.known, id)
+		}
+		g.mu.Unlock()
+	}
+}
+
+func (g *Gateways) lostForLong() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var ids []string
+	for id, r := range g.known {
+		if r.State == Lost && g.clock.Since(r.LostAt) >= forgetAfter {
 			ids = append(ids, id)
 		}
 	}

@@ -192,6 +192,32 @@ func TestARenewalThatTheWatchMissedCounts(t *testing.T) {
 	r.want(Alive)
 }
 
+func TestAReplicaThatIsLostForLongIsForgottenUnlessAConnectionNamesIt(t *testing.T) {
+	r := newReplicas(t)
+	named, failure := true, error(nil)
+	r.named = func(_ context.Context, id string) (bool, error) { return named && id == "g1", failure }
+	r.renew(1)
+	r.renew(2)
+	forget := func(want bool, when string) {
+		t.Helper()
+		r.forget(t.Context())
+		if _, known := r.known["g1"]; known == want {
+			t.Errorf("%s: known is %v", when, known)
+		}
+	}
+	r.clock.Step(2 * forgetAfter)
+	forget(false, "alive")
+	r.onDelete(t.Context(), r.lease(2))
+	forget(false, "lost a moment ago")
+	r.clock.Step(forgetAfter)
+	forget(false, "lost for long, and named")
+	named, failure = false, errors.New("no cache")
+	forget(false, "lost for long, and nobody knows who names it")
+	failure = nil
+	forget(true, "lost for long, and named by nothing")
+	r.want(Unproven) // asked for again: waited for anew
+}
+
 func TestOtherLeasesAreLeftAlone(t *testing.T) {
 	r := newReplicas(t)
 	leader := r.lease(1)
