@@ -71,7 +71,11 @@ func (r *repository) report(m wire.RepoState) {
 	}
 	r.told = m
 	m.Message = cut(m.Message, wire.MaxString)
-	a.logger.Info("the repository's state changed", "state", m.State, "reason", m.Reason, "message", m.Message, "repository", m.URL)
+	attributes := []any{"state", m.State, "repository", m.URL}
+	if m.Reason != "" {
+		attributes = append(attributes, "reason", m.Reason, "message", m.Message)
+	}
+	a.logger.Info("the repository's state changed", attributes...)
 	a.reports.add(&m)
 	a.status.update(func(s *Status) {
 		s.Repository = &RepositoryView{State: m.State, Reason: m.Reason, Message: m.Message, URL: m.URL, Time: m.Time}

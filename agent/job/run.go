@@ -150,7 +150,11 @@ func (m *Manager) finish(r *record, finished wire.JobFinished) {
 	if err := m.ledger.finish(r, finished); err != nil {
 		m.options.Logger.Error("the result of a job cannot be remembered", "job", r.Job.JobID, "error", err)
 	}
-	m.options.Logger.Info("job ended", "job", r.Job.JobID, "kind", r.Job.Kind, "outcome", finished.Outcome, "reason", finished.Reason, "message", finished.Message)
+	attributes := []any{"job", r.Job.JobID, "kind", r.Job.Kind, "outcome", finished.Outcome}
+	if finished.Reason != "" {
+		attributes = append(attributes, "reason", finished.Reason, "message", finished.Message)
+	}
+	m.options.Logger.Info("job ended", attributes...)
 	// From here on a duplicate is answered with the result.
 	m.mu.Lock()
 	delete(m.tasks, r.Job.JobID)

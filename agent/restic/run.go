@@ -125,7 +125,7 @@ func (r *Runner) run(ctx context.Context, inv invocation) (outcome, error) {
 			Message: fmt.Sprintf("cannot start %s: %v", r.Binary.Path, rootCause(err))}
 	}
 	o := x.outcome(ctx, time.Since(began))
-	x.logger.Info("restic ended", "exitCode", o.exitCode, "after", time.Since(began).Round(time.Millisecond).String())
+	x.logger.Debug("restic ended", "exitCode", o.exitCode, "after", time.Since(began).Round(time.Millisecond).String())
 	if o.killed && inv.locks {
 		r.unlockAfterKill(ctx, inv)
 	}
@@ -206,7 +206,7 @@ func (x *run) execute(ctx context.Context, cmd *exec.Cmd) error {
 	if err != nil {
 		return err
 	}
-	x.logger.Info("restic started", "pid", cmd.Process.Pid)
+	x.logger.Debug("restic started", "pid", cmd.Process.Pid)
 
 	var readers sync.WaitGroup
 	readers.Go(func() { x.readStdout(outRead) })

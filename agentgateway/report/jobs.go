@@ -72,10 +72,14 @@ func (w *Writer) Dispatched(ctx context.Context, s Session, job *v1alpha1.HostJo
 }
 
 func (w *Writer) started(ctx context.Context, s Session, m *wire.JobStarted, received time.Time) error {
-	if m.Queued {
-		return nil
-	}
 	return w.changeJob(ctx, s, &m.Job, func(job *v1alpha1.HostJob) error {
+		if m.Queued {
+			if job.Status.Phase != v1alpha1.JobDispatched || job.Status.Queued {
+				return errUnchanged
+			}
+			job.Status.Queued, job.Status.Session = true, s.Counter
+			return nil
+		}
 		if job.Status.Phase.Finished() || job.Status.Phase == v1alpha1.JobRunning && job.Status.StartTime != nil {
 			return errUnchanged
 		}
@@ -86,7 +90,7 @@ func (w *Writer) started(ctx context.Context, s Session, m *wire.JobStarted, rec
 
 // begin marks a job as running.
 func begin(job *v1alpha1.HostJob, s Session, started *metav1.Time, received time.Time) {
-	job.Status.Phase, job.Status.Session = v1alpha1.JobRunning, s.Counter
+	job.Status.Phase, job.Status.Session, job.Status.Queued = v1alpha1.JobRunning, s.Counter, false
 	if started == nil {
 		started = clamp(received, received)
 	}
@@ -140,7 +144,7 @@ func (w *Writer) ended(ctx context.Context, s Session, m *wire.JobFinished, rece
 			job.Status.StartTime = started
 		}
 		job.Status.Phase, job.Status.Session, job.Status.CompletionTime = phases[m.Outcome], s.Counter, finished
-		job.Status.Progress = nil
+		job.Status.Progress, job.Status.Queued = nil, false
 		job.Status.Result = &v1alpha1.JobResultStatus{
 			Reason: string(m.Reason), Message: cut(m.Message, wire.MaxString), ExitCode: int32(min(max(m.ExitCode, -1), 1<<15)),
 			Backup: backupSummary(m.Backup, wire.MaxListed, 1024), Restore: restoreSummary(m.Restore),

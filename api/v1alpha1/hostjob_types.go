@@ -175,6 +175,9 @@ type HostJobStatus struct {
 	// DispatchTime is when the command was first sent. Written by the gateway.
 	// +optional
 	DispatchTime *metav1.Time `json:"dispatchTime,omitempty"`
+	// Queued is true while the machine runs another job of the same repository first. Written by the gateway.
+	// +optional
+	Queued bool `json:"queued,omitempty"`
 	// StartTime is when the machine started. Written by the gateway.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`

@@ -75,7 +75,7 @@ type ScheduleStatus struct {
 	// LastFireTime is the last nominal time, before jitter.
 	// +optional
 	LastFireTime *metav1.Time `json:"lastFireTime,omitempty"`
-	// NextFireTime is the next nominal time, before jitter. Empty while suspended.
+	// NextFireTime is the next nominal time, before jitter. Empty while suspended, invalid, or for no host.
 	// +optional
 	NextFireTime *metav1.Time `json:"nextFireTime,omitempty"`
 }

@@ -1,16 +1,14 @@
 package hostjob
 
 import (
-	"encoding/base64"
 	"fmt"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
-
-func encode(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 // compileCommand returns the document to sign, or what hinders it.
 func compileCommand(f facts) (string, error) {
@@ -22,7 +20,7 @@ func compileCommand(f facts) (string, error) {
 		return "", err
 	}
 	spec := &f.job.Spec
-	ref := wire.HostRef{Namespace: f.host.Namespace, Name: f.host.Name}
+	ref := convert.Ref(f.host)
 	command := wire.JobCommand{
 		Label:                 wire.JobCommandLabel,
 		Host:                  ref,
@@ -96,7 +94,7 @@ func cancelDocument(f facts) (string, error) {
 	}
 	document, err := wire.EncodeDocument(&wire.JobCancel{
 		Label:        wire.JobCancelLabel,
-		Host:         wire.HostRef{Namespace: f.host.Namespace, Name: f.host.Name},
+		Host:         convert.Ref(f.host),
 		IdentityHash: identity.Hash(),
 		UID:          string(f.job.UID),
 	})
@@ -106,23 +104,10 @@ func cancelDocument(f facts) (string, error) {
 	return document, nil
 }
 
-func identityOf(host *v1alpha1.Host) (wire.Identity, error) {
-	var identity wire.Identity
-	for _, key := range []struct {
-		name, value string
-		to          *[]byte
-	}{
-		{"signingKey", host.Spec.Identity.SigningKey, &identity.SigningKey},
-		{"sealingKey", host.Spec.Identity.SealingKey, &identity.SealingKey},
-	} {
-		raw, err := base64.StdEncoding.DecodeString(key.value)
-		if err != nil {
-			return wire.Identity{}, status.Waiting(v1alpha1.ReasonInvalid, 0, "Host %q: spec.identity.%s is not base64: %w", host.Name, key.name, err)
-		}
-		*key.to = raw
-	}
-	if err := identity.Validate(); err != nil {
-		return wire.Identity{}, status.Waiting(v1alpha1.ReasonInvalid, 0, "Host %q: spec.identity: %w", host.Name, err)
+func identityOf(host *v1alpha1.Host) (*wire.Identity, error) {
+	identity, err := convert.Identity(host.Spec.Identity)
+	if err != nil {
+		return nil, status.Waiting(v1alpha1.ReasonInvalid, 0, "Host %q: spec.identity: %w", host.Name, err)
 	}
 	return identity, nil
 }

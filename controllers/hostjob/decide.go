@@ -58,6 +58,9 @@ func decide(f facts) decision {
 // underWay is for a job that the gateway has given to the machine.
 func underWay(f facts) decision {
 	d := decision{reason: v1alpha1.ReasonInProgress, message: "the machine was told to run it"}
+	if f.job.Status.Queued {
+		d.message = "the machine runs another job of the same repository first; the Host's condition RepositoryReady tells when it waits for the repository"
+	}
 	if f.job.Status.Phase == v1alpha1.JobRunning {
 		d.message = "the machine runs it"
 	}

@@ -96,7 +96,7 @@ func TestDecide(t *testing.T) {
 			f.group.Spec.HostSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "role", Operator: "Like"}}}
 		}, phase: v1alpha1.JobPending, waits: true, message: `SourceGroup "etc": spec.hostSelector`, again: deadline},
 		{name: "a job waits while the host's keys are no keys", change: func(f *facts) { f.host.Spec.Identity.SigningKey = "?" },
-			phase: v1alpha1.JobPending, waits: true, message: "spec.identity.signingKey is not base64", again: deadline},
+			phase: v1alpha1.JobPending, waits: true, message: "spec.identity: signingKey is not base64", again: deadline},
 		{name: "a restore of the latest snapshot waits for its group", kind: v1alpha1.HostJobRestore, change: func(f *facts) { f.group = nil },
 			phase: v1alpha1.JobPending, waits: true, message: "restore a snapshot by its id", again: deadline},
 		{name: "a restore does not mind that the group is for other hosts now", kind: v1alpha1.HostJobRestore, change: func(f *facts) { f.host.Labels = nil },
@@ -121,6 +121,8 @@ func TestDecide(t *testing.T) {
 		{name: "an owned job of a living Host goes on", change: func(f *facts) { own(f.job, hostUID) }, phase: v1alpha1.JobPending, command: true, again: deadline},
 
 		{name: "a dispatched job is the gateway's", change: func(f *facts) { f.job.Status.Phase = v1alpha1.JobDispatched }, message: "was told to run it", again: silent},
+		{name: "a job that waits for its turn says so", change: func(f *facts) { f.job.Status.Phase, f.job.Status.Queued = v1alpha1.JobDispatched, true },
+			message: "another job of the same repository first", again: silent},
 		{name: "a dispatched job does not expire", change: under(v1alpha1.JobDispatched, silent.Add(-time.Second), time.Time{}), message: "was told to run it", again: silent},
 		{name: "a dispatched job that nothing is heard of is told, and stays", change: under(v1alpha1.JobDispatched, silent, time.Time{}),
 			waits: true, message: "nothing was heard of it since 2026-03-01T13:11:00Z"},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -163,11 +164,7 @@ func (r *Reconciler) sign(document string, present *v1alpha1.SignedDocument) *v1
 	case present != nil && present.Document == document:
 		return present
 	}
-	signed := &v1alpha1.SignedDocument{Document: document}
-	for _, s := range r.Signer.Sign(document) {
-		signed.Signatures = append(signed.Signatures, v1alpha1.Signature{KeyID: s.KeyID, Value: encode(s.Value)})
-	}
-	return signed
+	return &v1alpha1.SignedDocument{Document: document, Signatures: convert.Signatures(r.Signer.Sign(document))}
 }
 
 // finish tells the result in conditions, and deletes the object once it was kept long enough.

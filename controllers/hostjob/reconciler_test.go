@@ -3,7 +3,6 @@ package hostjob
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +26,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -159,13 +159,9 @@ func expectConditions(t *testing.T, j *v1alpha1.HostJob, want map[string]string)
 
 func signatures(t *testing.T, document *v1alpha1.SignedDocument) []wire.Signature {
 	t.Helper()
-	var out []wire.Signature
-	for _, s := range document.Signatures {
-		value, err := base64.StdEncoding.DecodeString(s.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, wire.Signature{KeyID: s.KeyID, Value: value})
+	out, err := convert.WireSignatures(document.Signatures)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return out
 }

@@ -35,6 +35,7 @@ var jobMoved = predicate.Funcs{
 		}
 		after, ok := e.ObjectNew.(*v1alpha1.HostJob)
 		return ok && (before.Generation != after.Generation || before.Status.Phase != after.Status.Phase ||
+			before.Status.Queued != after.Status.Queued ||
 			!equality.Semantic.DeepEqual(before.Status.Conditions, after.Status.Conditions))
 	},
 }

@@ -25,7 +25,7 @@ func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) err
 	err := refusal(schedule, findings)
 	waiting := notApplied(schedule, matched, seen.sets)
 
-	setFireTimes(schedule, clk.Now())
+	setFireTimes(schedule, len(matched) > 0, clk.Now())
 	schedule.Status.ObservedGeneration = schedule.Generation
 	schedule.Status.HostsMatched = int32(len(matched))
 	schedule.Status.HostsApplied = int32(len(matched) - len(waiting))
@@ -40,6 +40,11 @@ func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) err
 		set.Ready(nil, v1alpha1.ReasonSuspended, fmt.Sprintf("accepted for %s; it does not fire while spec.suspend is true", status.Hosts(len(matched))))
 	default:
 		set.Ready(nil, v1alpha1.ReasonAccepted, fmt.Sprintf("accepted for %s", status.Hosts(len(matched))))
+	}
+	if status.IsStalled(err) {
+		set.Unknown(v1alpha1.ConditionSourceGroupsFound, v1alpha1.ReasonInvalid, "not looked at while the Schedule is invalid")
+		set.False(v1alpha1.ConditionApplied, v1alpha1.ReasonInvalid, "no machine gets it while the Schedule is invalid")
+		return err
 	}
 	setGroupsFound(set, findings)
 	set.Applied(len(matched), waiting)

@@ -104,11 +104,11 @@ func TestDecide(t *testing.T) {
 			want: map[string]string{"Ready": "True Accepted: accepted for 2 Hosts", "SourceGroupsFound": "False NoSharedHost: " + foreign, "Applied": "True AppliedByAll: in force on 2 Hosts"},
 		},
 		{
-			name: "both are named", schedule: schedule("db", "gone"), fires: true,
+			name: "both are named, and without a host it does not fire", schedule: schedule("db", "gone"),
 			want: map[string]string{"Ready": "True NoHostMatches: accepted; it is for no Host", "SourceGroupsFound": "False SourceGroupNotFound: " + foreign + "; " + missing, "Applied": nobody},
 		},
 		{
-			name: "no group exists: it waits for one", schedule: schedule("gone"), fires: true,
+			name: "no group exists: it waits for one", schedule: schedule("gone"),
 			want: map[string]string{"Ready": "False SourceGroupNotFound: " + missing, "SourceGroupsFound": "False SourceGroupNotFound: " + missing, "Applied": nobody},
 		},
 		{
@@ -117,7 +117,8 @@ func TestDecide(t *testing.T) {
 			want: map[string]string{
 				"Ready":             `False Invalid: spec.cron: cron "61 2 * * *": minute "61" is not valid: in "61" the end of range (61) above maximum (59)`,
 				"Stalled":           `True Invalid: spec.cron: cron "61 2 * * *": minute "61" is not valid: in "61" the end of range (61) above maximum (59)`,
-				"SourceGroupsFound": allFound, "Applied": nobody,
+				"SourceGroupsFound": "Unknown Invalid: not looked at while the Schedule is invalid",
+				"Applied":           "False Invalid: no machine gets it while the Schedule is invalid",
 			},
 		},
 		{
@@ -126,7 +127,8 @@ func TestDecide(t *testing.T) {
 			want: map[string]string{
 				"Ready":             `False Invalid: spec.timeZone: timeZone "Europe/Zurrich" is not known: write an IANA name such as Europe/Zurich, or UTC`,
 				"Stalled":           `True Invalid: spec.timeZone: timeZone "Europe/Zurrich" is not known: write an IANA name such as Europe/Zurich, or UTC`,
-				"SourceGroupsFound": allFound, "Applied": nobody,
+				"SourceGroupsFound": "Unknown Invalid: not looked at while the Schedule is invalid",
+				"Applied":           "False Invalid: no machine gets it while the Schedule is invalid",
 			},
 		},
 	} {
@@ -188,7 +190,7 @@ func TestFireTimes(t *testing.T) {
 			if test.change != nil {
 				test.change(s)
 			}
-			setFireTimes(s, test.now.Time)
+			setFireTimes(s, true, test.now.Time)
 			if diff := cmp.Diff(test.wantLast, s.Status.LastFireTime); diff != "" {
 				t.Errorf("lastFireTime (-want +got):\n%s", diff)
 			}

@@ -9,8 +9,9 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
 
-// setFireTimes moves the fire on record to lastFireTime once it has passed, and looks for the next one. It reads the status as it was written last.
-func setFireTimes(schedule *v1alpha1.Schedule, now time.Time) {
+// setFireTimes moves the fire on record to lastFireTime once it has passed, and looks for the next one, if there is a host to fire on. It
+// reads the status as it was written last.
+func setFireTimes(schedule *v1alpha1.Schedule, fires bool, now time.Time) {
 	spec, err := cronspec.Parse(schedule.Spec.Cron, schedule.Spec.TimeZone)
 	recorded := schedule.Status.NextFireTime
 	if recorded != nil && !recorded.After(now) {
@@ -22,7 +23,7 @@ func setFireTimes(schedule *v1alpha1.Schedule, now time.Time) {
 		}
 	}
 	schedule.Status.NextFireTime = nil
-	if err != nil || schedule.Spec.Suspend {
+	if err != nil || schedule.Spec.Suspend || !fires {
 		return
 	}
 	if fire, ok := spec.Next(now); ok {
