@@ -7,6 +7,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 )
 
 // Input is everything that a machine's schedule set follows from.
@@ -24,7 +25,7 @@ type Input struct {
 
 // Compile returns the set for the host, without serial, revision and credential hashes, and what had to be left out of it.
 func Compile(in Input) (wire.ScheduleSet, []Finding) {
-	ref := wire.HostRef{Namespace: in.Host.Namespace, Name: in.Host.Name}
+	ref := convert.Ref(in.Host)
 	groups, findings := groupsOf(in.Host, in.Groups)
 	schedules, more := schedulesOf(in.Host, in.Schedules, in.Groups, groups)
 	return wire.ScheduleSet{

@@ -10,6 +10,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 )
 
 // short is a verdict without its message.
@@ -162,7 +163,7 @@ func TestEnrolled(t *testing.T) {
 	hash := wire.TokenIDHash("t1")
 	pinned := func(by string, verdict *wire.Identity) func(*v1alpha1.Host) {
 		return func(h *v1alpha1.Host) {
-			h.Spec.Identity = encodeIdentity(machine(1))
+			h.Spec.Identity = convert.HostIdentity(machine(1))
 			if by != "" {
 				h.Annotations = map[string]string{v1alpha1.AnnotationEnrolledWith: by}
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -66,7 +67,7 @@ func parseRequest(request *v1alpha1.EnrollmentRequest) *enrolmentRequest {
 	if request == nil {
 		return nil
 	}
-	identity, err := decodeIdentity(request.SigningKey, request.SealingKey)
+	identity, err := convert.Identity(&v1alpha1.HostIdentity{SigningKey: request.SigningKey, SealingKey: request.SealingKey})
 	if err != nil {
 		return nil
 	}
@@ -145,7 +146,7 @@ func (r *Reconciler) mint(ctx context.Context, host *v1alpha1.Host, facts *enrol
 // pin writes the machine's keys into the spec, together with the token that proved them.
 func (r *Reconciler) pin(ctx context.Context, host *v1alpha1.Host, facts *enrolmentFacts) error {
 	base := host.DeepCopy()
-	host.Spec.Identity = encodeIdentity(facts.request.identity)
+	host.Spec.Identity = convert.HostIdentity(facts.request.identity)
 	metav1.SetMetaDataAnnotation(&host.ObjectMeta, v1alpha1.AnnotationEnrolledWith, facts.open())
 	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Patch(ctx, host, patch, client.FieldOwner(v1alpha1.ManagerControllers)); err != nil {

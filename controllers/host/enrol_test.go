@@ -12,6 +12,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 )
 
 func TestAMachineEnrols(t *testing.T) {
@@ -45,7 +46,7 @@ func TestAMachineEnrols(t *testing.T) {
 	h.ask("web-1", token, a, proofOf(token, a))
 	h.run("web-1")
 	host = h.host("web-1")
-	if host.Spec.Identity == nil || *host.Spec.Identity != *encodeIdentity(&a.identity) || host.Annotations[v1alpha1.AnnotationEnrolledWith] != wire.TokenIDHash(token.ID) {
+	if host.Spec.Identity == nil || *host.Spec.Identity != *convert.HostIdentity(&a.identity) || host.Annotations[v1alpha1.AnnotationEnrolledWith] != wire.TokenIDHash(token.ID) {
 		t.Errorf("identity %v, annotations %v", host.Spec.Identity, host.Annotations)
 	}
 	if e := host.Status.Enrollment; e.TokenIDHash != "" || e.ExpiresAt != nil || e.UsedTokenIDHash != wire.TokenIDHash(token.ID) {
@@ -189,7 +190,7 @@ func TestAnotherMachineReplacesTheFirst(t *testing.T) {
 	h.ask("web-1", token, second, proofOf(token, second))
 	h.run("web-1")
 	set := h.set("web-1")
-	if set.Spec.Host.Identity != *encodeIdentity(&second.identity) || set.Spec.Serial <= serial {
+	if set.Spec.Host.Identity != *convert.HostIdentity(&second.identity) || set.Spec.Serial <= serial {
 		t.Errorf("the set is not for the second machine, or not newer: %+v", set.Spec.Host)
 	}
 	h.wantCondition("web-1", "Enrolled", "True IdentityPinned")
@@ -199,7 +200,7 @@ func TestAnIdentityFromGitNeedsNoToken(t *testing.T) {
 	h := newHarness(t)
 	a := newAgent(t)
 	host := newHost("web-1")
-	host.Spec.Identity = encodeIdentity(&a.identity)
+	host.Spec.Identity = convert.HostIdentity(&a.identity)
 	h.create(newSecret(), host)
 	h.run("web-1")
 	if h.token("web-1") != nil || h.set("web-1") == nil {
@@ -266,7 +267,7 @@ func TestACrashBetweenAnyTwoStepsHeals(t *testing.T) {
 				h.ask("web-1", token, a, proofOf(token, a))
 				step()
 				host := h.host("web-1")
-				if host.Spec.Identity == nil || *host.Spec.Identity != *encodeIdentity(&a.identity) {
+				if host.Spec.Identity == nil || *host.Spec.Identity != *convert.HostIdentity(&a.identity) {
 					t.Errorf("identity %v", host.Spec.Identity)
 				}
 				if v := h.verdictOf("web-1"); !v.Approved || v.IdentityHash != a.identity.Hash() {

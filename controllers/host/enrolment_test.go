@@ -8,6 +8,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -137,7 +138,7 @@ func TestNextStepOfAnEnrolment(t *testing.T) {
 }
 
 func TestMalformedRequestsAreNone(t *testing.T) {
-	good := v1alpha1.EnrollmentRequest{TokenIDHash: "h", SigningKey: encodeIdentity(machine(1)).SigningKey, SealingKey: encodeIdentity(machine(1)).SealingKey, Proof: "AA=="}
+	good := v1alpha1.EnrollmentRequest{TokenIDHash: "h", SigningKey: convert.HostIdentity(machine(1)).SigningKey, SealingKey: convert.HostIdentity(machine(1)).SealingKey, Proof: "AA=="}
 	if parseRequest(&good) == nil || parseRequest(nil) != nil {
 		t.Fatal("a good request is not parsed, or none is")
 	}

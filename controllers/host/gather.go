@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/credentials"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -68,35 +68,9 @@ func identityOf(host *v1alpha1.Host) (*wire.Identity, error) {
 	if host.Spec.Identity == nil {
 		return nil, nil
 	}
-	identity, err := decodeIdentity(host.Spec.Identity.SigningKey, host.Spec.Identity.SealingKey)
+	identity, err := convert.Identity(host.Spec.Identity)
 	if err != nil {
 		return nil, status.Stalled(v1alpha1.ReasonInvalid, "spec.identity: %w: give the two public keys as the agent prints them", err)
 	}
 	return identity, nil
-}
-
-func decodeIdentity(signingKey, sealingKey string) (*wire.Identity, error) {
-	identity := &wire.Identity{}
-	var err error
-	if identity.SigningKey, err = base64.StdEncoding.DecodeString(signingKey); err != nil {
-		return nil, fmt.Errorf("signingKey is not base64")
-	}
-	if identity.SealingKey, err = base64.StdEncoding.DecodeString(sealingKey); err != nil {
-		return nil, fmt.Errorf("sealingKey is not base64")
-	}
-	if err := identity.Validate(); err != nil {
-		return nil, err
-	}
-	return identity, nil
-}
-
-func encodeIdentity(identity *wire.Identity) *v1alpha1.HostIdentity {
-	return &v1alpha1.HostIdentity{
-		SigningKey: base64.StdEncoding.EncodeToString(identity.SigningKey),
-		SealingKey: base64.StdEncoding.EncodeToString(identity.SealingKey),
-	}
-}
-
-func refOf(host *v1alpha1.Host) wire.HostRef {
-	return wire.HostRef{Namespace: host.Namespace, Name: host.Name}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -293,7 +294,7 @@ func (h *harness) ask(name string, token *wire.Token, a agent, proof []byte) {
 	h.t.Helper()
 	changeStatus(h, h.host(name), func(host *v1alpha1.Host) {
 		host.Status.EnrollmentRequest = &v1alpha1.EnrollmentRequest{
-			TokenIDHash: wire.TokenIDHash(token.ID), SigningKey: encodeIdentity(&a.identity).SigningKey, SealingKey: encodeIdentity(&a.identity).SealingKey,
+			TokenIDHash: wire.TokenIDHash(token.ID), SigningKey: convert.HostIdentity(&a.identity).SigningKey, SealingKey: convert.HostIdentity(&a.identity).SealingKey,
 			Proof: base64.StdEncoding.EncodeToString(proof), Hostname: "web-1.local", ReceivedAt: metav1.NewTime(h.clock.Now()),
 		}
 	})
@@ -313,7 +314,7 @@ func (h *harness) enrolHost(name string, a agent) {
 	}
 	h.ask(name, token, a, proofOf(token, a))
 	h.run(name)
-	if identity := h.host(name).Spec.Identity; identity == nil || *identity != *encodeIdentity(&a.identity) {
+	if identity := h.host(name).Spec.Identity; identity == nil || *identity != *convert.HostIdentity(&a.identity) {
 		h.t.Fatalf("pinned identity is %v", identity)
 	}
 }
@@ -337,13 +338,9 @@ func (h *harness) verdictOf(name string) *wire.EnrolVerdict {
 
 func decodeSignatures(t *testing.T, signatures []v1alpha1.Signature) []wire.Signature {
 	t.Helper()
-	var out []wire.Signature
-	for _, s := range signatures {
-		value, err := base64.StdEncoding.DecodeString(s.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, wire.Signature{KeyID: s.KeyID, Value: value})
+	out, err := convert.WireSignatures(signatures)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return out
 }

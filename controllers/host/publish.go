@@ -15,6 +15,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -72,7 +73,7 @@ func (r *Reconciler) retract(ctx context.Context, f *facts, why string) error {
 
 // write seals, signs and stores a set.
 func (r *Reconciler) write(ctx context.Context, host *v1alpha1.Host, f *facts, set wire.ScheduleSet) error {
-	sealed, err := f.credential.Seal(refOf(host), *f.identity, wire.CredentialRepository)
+	sealed, err := f.credential.Seal(convert.Ref(host), *f.identity, wire.CredentialRepository)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (r *Reconciler) write(ctx context.Context, host *v1alpha1.Host, f *facts, s
 	}
 	object.Spec = specOf(host, &set)
 	object.Spec.Bundle = bundle
-	object.Spec.Signatures = signatures(r.Signer.Sign(bundle))
+	object.Spec.Signatures = convert.Signatures(r.Signer.Sign(bundle))
 	object.Spec.Credentials = []v1alpha1.SealedCredential{{Name: sealed.Name, Sealed: base64.StdEncoding.EncodeToString(sealed.Sealed)}}
 	if f.set == nil {
 		err = r.Client.Create(ctx, object, client.FieldOwner(v1alpha1.ManagerControllers))
@@ -137,15 +138,8 @@ func specOf(host *v1alpha1.Host, set *wire.ScheduleSet) v1alpha1.ScheduleSetSpec
 // intact tells whether a published set is still as it was signed. Nobody but the controllers may write one, and who does all the same gets it
 // replaced: an agent would refuse it.
 func (r *Reconciler) intact(published *v1alpha1.ScheduleSet, host *v1alpha1.Host) bool {
-	signed := make([]wire.Signature, 0, len(published.Spec.Signatures))
-	for _, s := range published.Spec.Signatures {
-		value, err := base64.StdEncoding.DecodeString(s.Value)
-		if err != nil {
-			return false
-		}
-		signed = append(signed, wire.Signature{KeyID: s.KeyID, Value: value})
-	}
-	if seal.Verify(published.Spec.Bundle, signed, r.Signer.PublicKeys()) != nil {
+	signed, err := convert.WireSignatures(published.Spec.Signatures)
+	if err != nil || seal.Verify(published.Spec.Bundle, signed, r.Signer.PublicKeys()) != nil {
 		return false
 	}
 	set, err := wire.ParseScheduleSet(published.Spec.Bundle)

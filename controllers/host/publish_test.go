@@ -13,6 +13,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 )
 
 // bundle verifies a set as the machine would and returns what it says, with its credential.
@@ -173,7 +174,7 @@ func TestBadCredentialsAreToldAndTheSetInForceStays(t *testing.T) {
 	t.Log("a replaced identity must go even while credentials are bad")
 	change(h, unlabelled, func(s *corev1.Secret) { s.Labels[v1alpha1.LabelCredentials] = "no" })
 	other := newAgent(t)
-	change(h, h.host("web-1"), func(host *v1alpha1.Host) { host.Spec.Identity = encodeIdentity(&other.identity) })
+	change(h, h.host("web-1"), func(host *v1alpha1.Host) { host.Spec.Identity = convert.HostIdentity(&other.identity) })
 	h.run("web-1")
 	if h.set("web-1") != nil {
 		t.Error("the gateway would still let in the machine that was replaced")
@@ -184,7 +185,7 @@ func TestATamperedSetIsReplaced(t *testing.T) {
 	tests := map[string]func(*v1alpha1.ScheduleSet){
 		"bundle":     func(s *v1alpha1.ScheduleSet) { s.Spec.Bundle = strings.Replace(s.Spec.Bundle, "/etc", "/home", 1) },
 		"signature":  func(s *v1alpha1.ScheduleSet) { s.Spec.Signatures = nil },
-		"identity":   func(s *v1alpha1.ScheduleSet) { s.Spec.Host.Identity = *encodeIdentity(machine(9)) },
+		"identity":   func(s *v1alpha1.ScheduleSet) { s.Spec.Host.Identity = *convert.HostIdentity(machine(9)) },
 		"suspended":  func(s *v1alpha1.ScheduleSet) { s.Spec.Host.Suspended = true },
 		"schedules":  func(s *v1alpha1.ScheduleSet) { s.Spec.Schedules = nil },
 		"credential": func(s *v1alpha1.ScheduleSet) { s.Spec.Credentials[0].Sealed = "AAAA" },
@@ -205,7 +206,7 @@ func TestATamperedSetIsReplaced(t *testing.T) {
 			}
 			h.run("web-1")
 			set, _ := h.bundle("web-1", a)
-			if now := h.set("web-1"); len(set.Schedules) != 1 || len(now.Spec.Schedules) != 1 || now.Spec.Host.Suspended || now.Spec.Host.Identity != *encodeIdentity(&a.identity) {
+			if now := h.set("web-1"); len(set.Schedules) != 1 || len(now.Spec.Schedules) != 1 || now.Spec.Host.Suspended || now.Spec.Host.Identity != *convert.HostIdentity(&a.identity) {
 				t.Errorf("still tampered with: %+v", now.Spec)
 			}
 		})
@@ -217,7 +218,7 @@ func TestASetThatBelongsToNobodyIsReplaced(t *testing.T) {
 	a := newAgent(t)
 	squatter := &v1alpha1.ScheduleSet{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}
 	squatter.Spec = v1alpha1.ScheduleSetSpec{
-		Host: v1alpha1.ScheduleSetHost{Name: "web-1", Identity: *encodeIdentity(machine(9))}, Revision: "r", Serial: 1, Bundle: "{}", Signatures: []v1alpha1.Signature{},
+		Host: v1alpha1.ScheduleSetHost{Name: "web-1", Identity: *convert.HostIdentity(machine(9))}, Revision: "r", Serial: 1, Bundle: "{}", Signatures: []v1alpha1.Signature{},
 	}
 	h.create(newSecret(), newHost("web-1"), squatter)
 	h.enrolHost("web-1", a)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -75,7 +76,7 @@ func (r *Reconciler) newToken(host *v1alpha1.Host, set *v1alpha1.ScheduleSet) (*
 		floor = min(floor, set.Spec.Serial)
 	}
 	token := &wire.Token{
-		URL: r.GatewayURL, Host: refOf(host), HostUID: string(host.UID),
+		URL: r.GatewayURL, Host: convert.Ref(host), HostUID: string(host.UID),
 		ID: hex.EncodeToString(id), Secret: secret,
 		NotAfter:    now.Add(r.TokenTTL).UTC().Truncate(time.Second), // as exact as the status that shows it
 		SigningKeys: r.Signer.PublicKeys(), SerialFloor: floor, TLSPins: r.TLSPins,

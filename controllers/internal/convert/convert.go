@@ -1,0 +1,62 @@
+// Package convert translates between the objects and the messages of the wire: names, keys and signatures, which are bytes there and base64 here.
+// Its functions are pure.
+package convert
+
+import (
+	"encoding/base64"
+	"errors"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// Ref is a Host's name on the wire.
+func Ref(host *v1alpha1.Host) wire.HostRef {
+	return wire.HostRef{Namespace: host.Namespace, Name: host.Name}
+}
+
+// Identity decodes two public keys. Its errors name the key.
+func Identity(keys *v1alpha1.HostIdentity) (*wire.Identity, error) {
+	identity := &wire.Identity{}
+	var err error
+	if identity.SigningKey, err = base64.StdEncoding.DecodeString(keys.SigningKey); err != nil {
+		return nil, errors.New("signingKey is not base64")
+	}
+	if identity.SealingKey, err = base64.StdEncoding.DecodeString(keys.SealingKey); err != nil {
+		return nil, errors.New("sealingKey is not base64")
+	}
+	if err := identity.Validate(); err != nil {
+		return nil, err
+	}
+	return identity, nil
+}
+
+// HostIdentity encodes two public keys.
+func HostIdentity(identity *wire.Identity) *v1alpha1.HostIdentity {
+	return &v1alpha1.HostIdentity{
+		SigningKey: base64.StdEncoding.EncodeToString(identity.SigningKey),
+		SealingKey: base64.StdEncoding.EncodeToString(identity.SealingKey),
+	}
+}
+
+// Signatures encodes signatures; never nil.
+func Signatures(signed []wire.Signature) []v1alpha1.Signature {
+	out := make([]v1alpha1.Signature, 0, len(signed))
+	for _, s := range signed {
+		out = append(out, v1alpha1.Signature{KeyID: s.KeyID, Value: base64.StdEncoding.EncodeToString(s.Value)})
+	}
+	return out
+}
+
+// WireSignatures decodes signatures; one that is not base64 is an error.
+func WireSignatures(published []v1alpha1.Signature) ([]wire.Signature, error) {
+	out := make([]wire.Signature, 0, len(published))
+	for _, s := range published {
+		value, err := base64.StdEncoding.DecodeString(s.Value)
+		if err != nil {
+			return nil, errors.New("a signature is not base64")
+		}
+		out = append(out, wire.Signature{KeyID: s.KeyID, Value: value})
+	}
+	return out, nil
+}
