@@ -332,9 +332,11 @@ func TestALyingGatewayLosesNothing(t *testing.T) {
 	w.withhold = true
 	w.send(w.command("1", nil))
 	first := w.finished("job-1")
-	w.send(&wire.ReportAck{Report: wire.ReportID{Epoch: first.Report.Epoch, Seq: first.Report.Seq + 1000}})
-	w.send(&wire.ReportAck{Report: wire.ReportID{Epoch: "another", Seq: first.Report.Seq}})
-	w.send(&wire.Verdict{JobID: "fire-nobody-asked", Admit: true})
+	for range 100 {
+		w.send(&wire.ReportAck{Report: wire.ReportID{Epoch: first.Report.Epoch, Seq: first.Report.Seq + 1000}})
+		w.send(&wire.ReportAck{Report: wire.ReportID{Epoch: "another", Seq: first.Report.Seq}})
+		w.send(&wire.Verdict{JobID: "fire-nobody-asked", Admit: true})
+	}
 	for _, frame := range []string{"{}", `{"type":"schedule.set","payload":{"revision":"x"}}`, `{"type":"command.run","payload":[]}`, `{"type":"hello"}`, `{"type":"report.ack"}`} {
 		w.mu.Lock()
 		_ = w.conn.Write(t.Context(), 1, []byte(frame))
@@ -346,6 +348,9 @@ func TestALyingGatewayLosesNothing(t *testing.T) {
 	next[*wire.Hello](w, "the next session", nil)
 	if again := w.finished("job-1"); again.Report != first.Report {
 		t.Errorf("the result came as %v and as %v", first.Report, again.Report)
+	}
+	if n := strings.Count(w.logs.String(), `level=WARN msg="ignoring a`); n == 0 || n > 10 {
+		t.Errorf("a storm of what nobody asked for left %d warnings in the log", n)
 	}
 }
 

@@ -41,6 +41,8 @@ type reports struct {
 	sent []int64
 	// through is the greatest number that was sent in this session.
 	through int64
+	// complained: an ack of what was not sent came in this session, and was told.
+	complained bool
 	// unsaved wait for room on the disk, in order.
 	unsaved []wire.Report
 }
@@ -100,7 +102,7 @@ func (r *reports) sessionClosed() { r.reset(false) }
 func (r *reports) reset(connected bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.connected, r.sent, r.through = connected, nil, 0
+	r.connected, r.sent, r.through, r.complained = connected, nil, 0, false
 	r.nudge()
 }
 
@@ -109,7 +111,11 @@ func (r *reports) acked(ack *wire.ReportAck) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ack.Report.Epoch != r.box.Epoch() || ack.Report.Seq > r.through {
-		r.logger.Warn("ignoring an acknowledgement of a report that was not sent in this session", "report", ack.Report.String(), "sentThrough", r.through)
+		level := slog.LevelDebug
+		if !r.complained {
+			r.complained, level = true, slog.LevelWarn
+		}
+		r.logger.Log(context.Background(), level, "ignoring an acknowledgement of a report that was not sent in this session", "report", ack.Report.String(), "sentThrough", r.through)
 		return
 	}
 	if ack.Discarded {
