@@ -26,6 +26,8 @@ import (
 type Options struct {
 	// Config is a loaded agent.yaml.
 	Config *config.Config
+	// ConfigPath is the file that it was loaded from: nothing is ever restored over its folder. Empty: there is none.
+	ConfigPath string
 	// Version of the agent, for the gateway.
 	Version string
 	// Clock and Logger have defaults.
@@ -124,7 +126,7 @@ func (a *Agent) open(dir string) error {
 	a.jobs, err = job.Open(job.Options{
 		Dir: filepath.Join(dir, "ledger"), LogDir: filepath.Join(dir, "logs"), CacheDir: filepath.Join(dir, "cache"),
 		TempDir: filepath.Join(dir, "tmp"), RestoreDir: filepath.Join(dir, "restore"),
-		AllowRestore: c.Allow.Restore, AllowRclone: c.Allow.Rclone.Granted(), Protected: []string{dir},
+		AllowRestore: c.Allow.Restore, AllowRclone: c.Allow.Rclone.Granted(), Protected: []string{dir}, ConfigDirs: configDirs(a.o.ConfigPath),
 		Restic: a.restic.find, Proxy: proxyEnvironment(), Observer: (*observer)(a), Clock: a.o.Clock, Logger: a.logger.With("part", "jobs"),
 		UnreachableAfter: a.o.UnreachableAfter, RetryLock: a.o.RetryLock, Grace: a.o.Grace,
 	})

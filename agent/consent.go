@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"path/filepath"
 	"strings"
 
 	"github.com/restic-manager/restic-manager/agent/config"
@@ -20,4 +21,20 @@ func checkSet(allow config.Allow) func(*wire.ScheduleSet) error {
 		}
 		return nil
 	}
+}
+
+// configDirs are the folders of agent.yaml, and of the file that it leads to where it is a link.
+func configDirs(path string) []string {
+	if path == "" {
+		return nil
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil
+	}
+	dirs := []string{filepath.Dir(absolute)}
+	if real, err := filepath.EvalSymlinks(absolute); err == nil && filepath.Dir(real) != dirs[0] {
+		dirs = append(dirs, filepath.Dir(real))
+	}
+	return dirs
 }

@@ -40,7 +40,9 @@ type world struct {
 	repo     string
 	source   string
 	logs     *safeBuffer
-	got      chan wire.Message // all that the agent says, but heartbeats
+	// configPath is where the agent's configuration is said to come from.
+	configPath string
+	got        chan wire.Message // all that the agent says, but heartbeats
 	// withhold keeps the gateway from acknowledging reports.
 	withhold bool
 	// refuse, where set, may answer a hello with an error instead of a welcome.
@@ -253,7 +255,7 @@ func (w *world) answer(jobID string) *wire.CommandAck {
 // start runs an agent; stop (also at the test's end) ends it as SIGTERM would.
 func (w *world) start() (stop func()) {
 	w.t.Helper()
-	a, err := New(Options{Config: w.config, Version: "v1", Clock: w.clock, UnreachableAfter: 20 * time.Second, RetryLock: -1,
+	a, err := New(Options{Config: w.config, ConfigPath: w.configPath, Version: "v1", Clock: w.clock, UnreachableAfter: 20 * time.Second, RetryLock: -1,
 		Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		w.t.Fatal(err)

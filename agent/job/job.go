@@ -53,8 +53,9 @@ type Options struct {
 	Dir, LogDir, CacheDir, TempDir, RestoreDir string
 	// AllowRestore are folders below which restores may write, beside RestoreDir (agent.yaml, allow.restore).
 	AllowRestore []string
-	// Protected folders are never restored into, whatever is allowed: the agent's own state.
-	Protected []string
+	// Protected folders are never restored into or over, whatever is allowed: the agent's own state. ConfigDirs likewise: they hold agent.yaml, by which
+	// the owner says what is allowed.
+	Protected, ConfigDirs []string
 	// AllowRclone is the consent to rclone (agent.yaml, allow.rclone).
 	AllowRclone bool
 	// Restic finds restic; it is asked at each job, so that a restic installed later is found. Required.

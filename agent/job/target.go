@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,10 +25,12 @@ func (m *Manager) restoreTarget(jobID, wanted string) (string, error) {
 	if own, err := resolve(m.options.RestoreDir); err == nil && within(target, own) {
 		return target, nil
 	}
-	for _, dir := range m.options.Protected {
-		if dir, err := resolve(dir); err == nil && (within(target, dir) || within(dir, target)) {
-			return "", fmt.Errorf("the target %s holds the agent's own state, which is never restored over: restore to another folder", wanted)
-		}
+	if overlaps(target, m.options.Protected) {
+		return "", fmt.Errorf("the target %s holds the agent's own state, which is never restored over: restore to another folder", wanted)
+	}
+	if overlaps(target, m.options.ConfigDirs) {
+		return "", fmt.Errorf("the target %s is, holds or lies in the folder of agent.yaml, which holds this machine's keys and what its owner allows, and is "+
+			"never restored over: restore to another folder", wanted)
 	}
 	for _, dir := range m.options.AllowRestore {
 		if dir, err := resolve(filepath.Clean(dir)); err == nil && within(target, dir) {
@@ -40,6 +43,14 @@ func (m *Manager) restoreTarget(jobID, wanted string) (string, error) {
 	}
 	return "", fmt.Errorf("this machine does not allow restores to %s%s: its owner can, with %s in allow.restore of agent.yaml "+
 		"(enroll --allow-restore %s); or leave the target out to restore below %s", wanted, where, target, target, m.options.RestoreDir)
+}
+
+// overlaps tells whether the target holds, or lies in, one of the folders.
+func overlaps(target string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(dir string) bool {
+		dir, err := resolve(filepath.Clean(dir))
+		return err == nil && (within(target, dir) || within(dir, target))
+	})
 }
 
 // resolve follows the symbolic links of the part of path that exists.

@@ -75,6 +75,33 @@ func TestAllowingEverythingStillProtectsTheAgent(t *testing.T) {
 	}
 }
 
+func TestARestoreNeverReachesTheConsentOfTheMachine(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	etc := filepath.Join(base, "etc")
+	if err := os.MkdirAll(filepath.Join(etc, "restic-manager"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(etc, "restic-manager"), filepath.Join(base, "link")); err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, func(o *Options) {
+		o.AllowRestore, o.ConfigDirs = []string{base}, []string{filepath.Join(base, "link")}
+	})
+	for _, target := range []string{"etc", "etc/restic-manager", "etc/restic-manager/new", "link", "link/new", "."} {
+		if got, err := f.restoreTarget("job-1", filepath.Join(base, target)); err == nil || !strings.Contains(err.Error(), "the folder of agent.yaml") {
+			t.Errorf("%s: %q, %v", target, got, err)
+		}
+	}
+	for _, target := range []string{"etc/nginx", "etc/restic-manager-2", "srv"} {
+		if _, err := f.restoreTarget("job-1", filepath.Join(base, target)); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
 func TestARestoreIsTranslatedBothWays(t *testing.T) {
 	f := newFixture(t)
 	j := restoreJob("job-1", "/srv/a", "")

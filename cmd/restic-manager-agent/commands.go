@@ -86,7 +86,7 @@ func runCommand(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a, err := agent.New(agent.Options{Config: loaded, Version: version.Version, Logger: logger})
+			a, err := agent.New(agent.Options{Config: loaded, ConfigPath: path, Version: version.Version, Logger: logger})
 			if err != nil {
 				return err
 			}
