@@ -46,7 +46,8 @@ func (r *repository) look() {
 	}
 	access := r.access(set.Repository)
 	r.mu.Lock()
-	known := r.told.State == wire.RepositoryReady && r.looked == access
+	// Nothing told yet: the first look is under way.
+	known := r.looked == access && (r.told.State == "" || r.told.State == wire.RepositoryReady)
 	r.looked = access
 	r.mu.Unlock()
 	if known {
