@@ -194,7 +194,13 @@ func noteRepository(h *v1alpha1.Host, m *wire.RepoState, received time.Time) {
 	}
 }
 
-// repoState stores a change of the repository's state. Retrying is no Event: it comes and goes with the network.
+// sameRepository tells whether a state is on record already.
+func sameRepository(old *v1alpha1.RepositoryStatus, m *wire.RepoState) bool {
+	return old != nil && old.State == string(m.State) && old.URL == m.URL && (m.State == wire.RepositoryReady || old.Reason == string(m.Reason))
+}
+
+// repoState stores the repository's state. Retrying is no Event: it comes and goes with the network; and no state is one that is on record already,
+// since each start of an agent tells it again.
 func (w *Writer) repoState(ctx context.Context, s Session, m *wire.RepoState, received time.Time) error {
 	h, err := w.liveHost(ctx, s.Host, m.Report)
 	if err != nil {
@@ -208,7 +214,7 @@ func (w *Writer) repoState(ctx context.Context, s Session, m *wire.RepoState, re
 		e.kind, e.reason = corev1.EventTypeWarning, v1alpha1.EventRepositoryFailed
 		e.note = "The machine cannot use its repository " + m.URL + " (" + string(m.Reason) + "): " + m.Message
 	}
-	if e.reason != "" {
+	if e.reason != "" && !sameRepository(h.Status.Repository, m) {
 		if err := w.emit(ctx, e); err != nil {
 			return err
 		}

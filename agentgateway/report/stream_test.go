@@ -325,6 +325,7 @@ func TestRepositoryStates(t *testing.T) {
 		{"it retries", &wire.RepoState{State: wire.RepositoryRetrying, Reason: wire.ReasonUnreachable, Message: "refused", URL: url, Time: start},
 			"Retrying", "Unreachable", ""},
 		{"it is ready", &wire.RepoState{State: wire.RepositoryReady, URL: url, Time: start}, "Ready", "", v1alpha1.EventRepositoryReady},
+		{"it is told again by the next process", &wire.RepoState{State: wire.RepositoryReady, URL: url, Time: start}, "Ready", "", ""},
 		{"it is locked out", &wire.RepoState{State: wire.RepositoryFailed, Reason: wire.ReasonWrongPassword, Message: "wrong", URL: url, Time: start},
 			"Failed", "WrongPassword", v1alpha1.EventRepositoryFailed},
 		{"another initialisation succeeds", &wire.JobFinished{Job: wire.JobRef{JobID: "init-2", Kind: wire.JobInit}, Outcome: wire.OutcomeSucceeded,
