@@ -11,12 +11,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/cronspec"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -111,20 +111,7 @@ func check(spec *v1alpha1.RepoMaintenanceSpec) error {
 
 // forHost is asked for the host before and after a change.
 func (r *Reconciler) forHost(ctx context.Context, object client.Object) []ctrl.Request {
-	host, ok := object.(*v1alpha1.Host)
-	if !ok {
-		return nil
-	}
-	all := &v1alpha1.RepoMaintenanceList{}
-	if err := r.Client.List(ctx, all, client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "listing the RepoMaintenances that a Host may be in", "host", client.ObjectKeyFromObject(host))
-		return nil
-	}
-	var requests []ctrl.Request
-	for i := range all.Items {
-		if matches, err := compile.Matches(all.Items[i].Spec.Selector, host); err == nil && matches {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
-		}
-	}
-	return requests
+	return selecting.Host(ctx, r.Client, &v1alpha1.RepoMaintenanceList{}, object, func(m *v1alpha1.RepoMaintenance, host *v1alpha1.Host) (bool, error) {
+		return compile.Matches(m.Spec.Selector, host)
+	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -30,22 +31,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // schedulesForHost is asked for the host before and after a change.
 func (r *Reconciler) schedulesForHost(ctx context.Context, object client.Object) []ctrl.Request {
-	host, ok := object.(*v1alpha1.Host)
-	if !ok {
-		return nil
-	}
-	groups := &v1alpha1.SourceGroupList{}
-	if err := r.Client.List(ctx, groups, client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "listing the SourceGroups that a Host may be in", "host", client.ObjectKeyFromObject(host))
-		return nil
-	}
 	var names []string
-	for i := range groups.Items {
-		if matches, err := compile.Matches(groups.Items[i].Spec.Selector, host); err == nil && matches {
-			names = append(names, groups.Items[i].Name)
-		}
+	for _, group := range selecting.Host(ctx, r.Client, &v1alpha1.SourceGroupList{}, object, func(g *v1alpha1.SourceGroup, host *v1alpha1.Host) (bool, error) {
+		return compile.Matches(g.Spec.Selector, host)
+	}) {
+		names = append(names, group.Name)
 	}
-	return r.schedulesNaming(ctx, host.Namespace, names...)
+	return r.schedulesNaming(ctx, object.GetNamespace(), names...)
 }
 
 func (r *Reconciler) schedulesForGroup(ctx context.Context, object client.Object) []ctrl.Request {

@@ -8,11 +8,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -28,22 +28,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // groupsForHost is asked for the host before and after a change.
 func (r *Reconciler) groupsForHost(ctx context.Context, object client.Object) []ctrl.Request {
-	host, ok := object.(*v1alpha1.Host)
-	if !ok {
-		return nil
-	}
-	groups := &v1alpha1.SourceGroupList{}
-	if err := r.Client.List(ctx, groups, client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "listing the SourceGroups that a Host may be in", "host", client.ObjectKeyFromObject(host))
-		return nil
-	}
-	var requests []ctrl.Request
-	for i := range groups.Items {
-		if matches, err := compile.Matches(groups.Items[i].Spec.Selector, host); err == nil && matches {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&groups.Items[i])})
-		}
-	}
-	return requests
+	return selecting.Host(ctx, r.Client, &v1alpha1.SourceGroupList{}, object, func(g *v1alpha1.SourceGroup, host *v1alpha1.Host) (bool, error) {
+		return compile.Matches(g.Spec.Selector, host)
+	})
 }
 
 // groupsInSet is asked for the set before and after a change.
