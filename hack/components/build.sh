@@ -3,9 +3,10 @@
 # usage: build.sh OUTPUT_DIR COMPONENT...   (components: see the case below)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-out=$1
+mkdir -p "$1"
+# Absolute, since go build -C changes the folder.
+out=$(cd "$1" && pwd)
 shift
-mkdir -p "$out"
 
 k8s=v1.37.2
 k8s_flags="-X k8s.io/component-base/version.gitVersion=$k8s -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37 -X k8s.io/client-go/pkg/version.gitVersion=$k8s -X k8s.io/client-go/pkg/version.gitMajor=1 -X k8s.io/client-go/pkg/version.gitMinor=37"
