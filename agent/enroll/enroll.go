@@ -78,7 +78,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
-	token, err := parse(o.Token, o.Clock.Now())
+	token, err := parse(o.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return result, nil
 }
 
-func parse(text string, now time.Time) (*wire.Token, error) {
+func parse(text string) (*wire.Token, error) {
 	token, err := wire.ParseToken(text)
 	if errors.Is(err, wire.ErrTokenDamaged) {
 		return nil, fail(CauseTokenDamaged, "%s", err.Error()).because(err)
@@ -116,10 +116,7 @@ func parse(text string, now time.Time) (*wire.Token, error) {
 		// The reason may quote a part of the token.
 		return nil, fail(CauseTokenDamaged, "the token is of another version or was changed: ask for a new one, and for an agent of the version that fits it")
 	}
-	if late := now.Sub(token.NotAfter); late > 0 {
-		return nil, fail(CauseTokenExpired, "the token expired at %s (%s ago by this machine's clock, which says %s): %s",
-			token.NotAfter.UTC().Format(time.RFC3339), late.Round(time.Second), now.UTC().Format(time.RFC3339), newToken(token.Host))
-	}
+	// Whether it is too old is for the gateway to say: its clock counts, and people see the attempt on the Host.
 	return token, nil
 }
 
@@ -304,6 +301,10 @@ func (e *enrolment) refusal(response *http.Response, raw []byte) (time.Duration,
 	case wire.CodeTokenExpired:
 		return 0, fail(CauseTokenExpired, "the token has expired%s: %s", e.clockHint(), newToken(e.token.Host))
 	case wire.CodeTokenUnknown:
+		if now := e.o.Clock.Now(); now.After(e.token.NotAfter) {
+			return 0, fail(CauseTokenExpired, "the gateway does not know this token, which expired at %s (this machine's clock says %s): %s",
+				e.token.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), newToken(e.token.Host))
+		}
 		return 0, fail(CauseTokenUnknown, "the gateway does not know this token: a newer one was minted, or the Host %s was deleted or made anew; %s", host, newToken(e.token.Host))
 	case wire.CodeBusy:
 		return max(defaultRetry, time.Duration(refused.RetryAfterSeconds)*time.Second), fail(CauseGateway, "the gateway is busy")

@@ -228,8 +228,10 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	}{
 		{"the token was cut", func(_ *bench, o *Options) { o.Token = o.Token[:len(o.Token)-9] }, CauseTokenDamaged, []string{"damaged", "copy the whole line"}, false},
 		{"there is no token", func(_ *bench, o *Options) { o.Token = "" }, CauseTokenDamaged, []string{"copy the whole line"}, false},
-		{"the token expired", func(b *bench, o *Options) { b.clock.Advance(2 * time.Hour) }, CauseTokenExpired,
-			[]string{"expired at 2026-03-01T13:00:00Z", "1h0m0s ago by this machine's clock", "ask for a new one"}, false},
+		{"the token expired, and another one was minted since", func(b *bench, o *Options) {
+			b.clock.Advance(2 * time.Hour)
+			b.answer = refuse(403, wire.Error{Code: wire.CodeTokenUnknown, Message: "no"})
+		}, CauseTokenExpired, []string{"expired at 2026-03-01T13:00:00Z", "this machine's clock says 2026-03-01T14:00:00Z", "ask for a new one"}, true},
 		{"the machine is enrolled already", func(b *bench, _ *Options) { b.store.enrolled = "shop/other" }, CauseExists,
 			[]string{"already, as Host shop/other", "--force"}, false},
 		{"nothing can be written", func(b *bench, _ *Options) { b.store.unusable = errors.New("permission denied, run as root") }, CauseStorage,
