@@ -97,10 +97,15 @@ verify-manifests: components
 	@echo "checking CRDs and samples against a real API server"
 	@go test -count=1 ./test/manifests/...
 
+# The end-to-end tests wait more than they work (a lost replica is noticed after 90 s), so the others run beside them.
 .PHONY: test
-test: components ## Run all tests, on real components.
-	@echo "running all tests"
-	go test $(TEST_FLAGS) ./...
+test: components ## Run all tests, on real components (about 12 minutes on two cores).
+	@echo "running all tests; the end-to-end tests run beside the others and are printed last"
+	@go test $(TEST_FLAGS) ./test/e2e >.cache/e2e.log 2>&1 & e2e=$$!; result=0; \
+	go test $(TEST_FLAGS) $$(go list ./... | grep -v '/test/e2e$$') || result=1; \
+	echo "waiting for the end-to-end tests (.cache/e2e.log)"; \
+	wait $$e2e || result=1; \
+	cat .cache/e2e.log; exit $$result
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target of the wire for a minute (FUZZ_TIME=60s).
