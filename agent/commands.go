@@ -111,7 +111,7 @@ const (
 	limiterPeriod = time.Hour
 )
 
-// limiter lets each job through once, and not too many of them, so that neither repetitions nor a flood fill the outbox.
+// limiter lets each job through once, and not too many of them, so that neither repetitions nor a flood fill the outbox or the log.
 type limiter struct {
 	clock clock.Clock
 

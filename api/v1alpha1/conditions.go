@@ -122,7 +122,6 @@ const (
 	EventEnrolled          = "Enrolled"
 	EventEnrolmentRefused  = "EnrollmentRefused"
 	EventTokenMinted       = "EnrollmentTokenMinted"
-	EventConnected         = "Connected"
 	EventDisconnected      = "Disconnected"
 	EventSetRefused        = "ScheduleSetRefused"
 	EventCommandRefused    = "CommandRefused"
