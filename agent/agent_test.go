@@ -140,10 +140,22 @@ func TestACommandThatComesAgainIsAnsweredAndNotRunAgain(t *testing.T) {
 	}
 	first := w.finished("job-again")
 	w.send(command)
-	if ack := w.answer("job-again"); ack.Accepted || ack.Reason != wire.RefusalAlreadyRun {
+	// The refusal and the result travel separately: either may come first.
+	var ack *wire.CommandAck
+	var again *wire.JobFinished
+	next(w, "the refusal and the result", func(m wire.Message) bool {
+		switch m := m.(type) {
+		case *wire.CommandAck:
+			ack = m
+		case *wire.JobFinished:
+			again = m
+		}
+		return ack != nil && again != nil
+	})
+	if ack.JobID != "job-again" || ack.Accepted || ack.Reason != wire.RefusalAlreadyRun {
 		t.Errorf("the answer is %+v, want AlreadyRun", ack)
 	}
-	if again := w.finished("job-again"); again.Backup == nil || again.Backup.SnapshotID != first.Backup.SnapshotID {
+	if again.Job.JobID != "job-again" || again.Backup == nil || again.Backup.SnapshotID != first.Backup.SnapshotID {
 		t.Errorf("the result is %+v, want that of the first run again: %+v", again.Backup, first.Backup)
 	}
 }
