@@ -186,7 +186,7 @@ func (w *world) publish(revision string, change func(*v1alpha1.ScheduleSet)) {
 	host.Namespace, host.Name = w.host.Namespace, w.host.Name
 	key := client.ObjectKeyFromObject(&host)
 	if err := w.client.Get(w.t.Context(), key, &host); err != nil {
-		host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/web-1", CredentialsSecretRef: v1alpha1.LocalReference{Name: "repo"}}
+		host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/web-1", CredentialsSecretRef: &v1alpha1.LocalReference{Name: "repo"}}
 		w.create(&host)
 	}
 	var set v1alpha1.ScheduleSet

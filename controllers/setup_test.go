@@ -199,7 +199,7 @@ func enrolledHost(t *testing.T, name string) *v1alpha1.Host {
 		t.Fatal(err)
 	}
 	host := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"role": "web"}}}
-	host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/" + name, CredentialsSecretRef: v1alpha1.LocalReference{Name: "repo"}}
+	host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/" + name, CredentialsSecretRef: &v1alpha1.LocalReference{Name: "repo"}}
 	host.Spec.Identity = &v1alpha1.HostIdentity{SigningKey: base64.StdEncoding.EncodeToString(public), SealingKey: base64.StdEncoding.EncodeToString(sealing)}
 	return host
 }

@@ -74,7 +74,7 @@ func newFixture(t *testing.T, change func(*Options)) *fixture {
 	}
 	f.handler = New(o)
 	f.host = &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Namespace: cp.NewNamespace(t, "enrol"), Name: "web-1"}}
-	f.host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/web-1", CredentialsSecretRef: v1alpha1.LocalReference{Name: "repo"}}
+	f.host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/web-1", CredentialsSecretRef: &v1alpha1.LocalReference{Name: "repo"}}
 	if err := c.Create(t.Context(), f.host); err != nil {
 		t.Fatal(err)
 	}

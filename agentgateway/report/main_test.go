@@ -87,7 +87,7 @@ func newFixture(t *testing.T) *fixture {
 
 	h := &v1alpha1.Host{}
 	h.Namespace, h.Name = f.host.Namespace, f.host.Name
-	h.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/web-1", CredentialsSecretRef: v1alpha1.LocalReference{Name: "web-1-repo"}}
+	h.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/web-1", CredentialsSecretRef: &v1alpha1.LocalReference{Name: "web-1-repo"}}
 	f.create(h)
 	set := &v1alpha1.ScheduleSet{}
 	set.Namespace, set.Name = f.host.Namespace, f.host.Name

@@ -68,6 +68,31 @@ const (
 	ConditionDuplicateIdentity = "DuplicateIdentity"
 	ReasonTwoMachines          = "TwoMachines"
 
+	// ConditionRepositoryHealthy: the last check and the last restore drill found nothing wrong. Unknown until one of them ran.
+	ConditionRepositoryHealthy = "RepositoryHealthy"
+	ReasonCheckPassed          = "CheckPassed"
+	ReasonCheckFailed          = "CheckFailed"
+	ReasonVerificationFailed   = "VerificationFailed"
+	ReasonNotCheckedYet        = "NotCheckedYet"
+
+	// ConditionCredentialsExported is present for a Host whose repository password was made by the controllers: true once a person said that a copy
+	// is kept outside the cluster (annotation credentials-exported on the Secret).
+	ConditionCredentialsExported = "CredentialsExported"
+	ReasonExportConfirmed        = "ExportConfirmed"
+	ReasonExportNotConfirmed     = "ExportNotConfirmed"
+	// ReasonMintedSecretMissing: the Secret is gone; another password would not open the repository, so none is made.
+	ReasonMintedSecretMissing = "MintedSecretMissing"
+
+	// ConditionAdminCredentialsExposed is present and true when the credentials that may delete go to the machine itself: no RepoMaintenance names
+	// an executorRef.
+	ConditionAdminCredentialsExposed = "AdminCredentialsExposed"
+	ReasonNoExecutor                 = "NoExecutor"
+
+	// ConditionAllowedByMachine: the machine's agent.yaml allows the hooks and commands that its set holds. Present when it holds any.
+	ConditionAllowedByMachine = "AllowedByMachine"
+	ReasonAllAllowed          = "AllAllowed"
+	ReasonNotAllowedByMachine = "NotAllowedByMachine"
+
 	// Reasons of a Host that is not Ready.
 	ReasonCredentialsMissing    = "CredentialsMissing"
 	ReasonCredentialsNotLabeled = "CredentialsNotLabeled"
@@ -96,6 +121,28 @@ const (
 
 	// ConditionRetentionEnforced of a SourceGroup: maintenance forgets snapshots by its rules.
 	ConditionRetentionEnforced = "RetentionEnforced"
+	// ReasonEnforced: a RepoMaintenance forgets on every matched host. ReasonNoRetention: there is no rule, nothing is ever forgotten.
+	// ReasonNoForget: no RepoMaintenance with forget is in force for some host.
+	ReasonEnforced    = "Enforced"
+	ReasonNoRetention = "NoRetention"
+	ReasonNoForget    = "NoForget"
+)
+
+// Conditions of a RepoMaintenance, and their reasons.
+const (
+	// ConditionAdminCredentialsBound: each selected Host names admin credentials. Without them prune is skipped. Present when prune is asked for.
+	ConditionAdminCredentialsBound = "AdminCredentialsBound"
+	ReasonAllBound                 = "AllBound"
+	ReasonNoAdminCredentials       = "NoAdminCredentials"
+	// ConditionHealthy: the last run of each operation succeeded on every repository.
+	ConditionHealthy           = "Healthy"
+	ReasonAllSucceeded         = "AllSucceeded"
+	ReasonOperationsFailing    = "OperationsFailing"
+	ReasonNothingRunYet        = "NothingRunYet"
+	ReasonExecutorNotFound     = "ExecutorNotFound"
+	ReasonExecutorNotConnected = "ExecutorNotConnected"
+	// ReasonOverridden: other RepoMaintenances are in force for all selected hosts: of several, the oldest that people made.
+	ReasonOverridden = "Overridden"
 )
 
 // Conditions of a HostJob, as in batch/v1, and their reasons.
@@ -115,6 +162,12 @@ const (
 	ReasonInProgress          = "InProgress"
 	// ReasonNoReport: the machine took it, and its result has not come although it must have ended. The phase stays: whether it ran is not known.
 	ReasonNoReport = "NoReport"
+	// ReasonWaitingForRepository: another forget, prune or check of the same repository is under way.
+	ReasonWaitingForRepository = "WaitingForRepository"
+	// ReasonNotTheExecutor: the RepoMaintenance that selects the target names another Host as its executor, or none.
+	ReasonNotTheExecutor = "NotTheExecutor"
+	// ReasonNothingToDo: no source group has what the job is for, for instance a retention.
+	ReasonNothingToDo = "NothingToDo"
 )
 
 // Reasons of Events about a Host. An Event is for people and expires; status is the record.
@@ -136,6 +189,23 @@ const (
 	EventRestoreCancelled  = "RestoreCancelled"
 	EventRepositoryReady   = "RepositoryReady"
 	EventRepositoryFailed  = "RepositoryFailed"
+	EventForgetSucceeded   = "ForgetSucceeded"
+	EventForgetFailed      = "ForgetFailed"
+	EventPruneSucceeded    = "PruneSucceeded"
+	EventPruneFailed       = "PruneFailed"
+	EventCheckSucceeded    = "CheckSucceeded"
+	EventCheckFailed       = "CheckFailed"
+	EventUnlockSucceeded   = "UnlockSucceeded"
+	EventUnlockFailed      = "UnlockFailed"
+	EventVerifySucceeded   = "VerifySucceeded"
+	EventVerifyFailed      = "VerifyFailed"
+	// EventMaintenanceCancelled: of any of these.
+	EventMaintenanceCancelled = "MaintenanceCancelled"
+	// EventRepositoryLocked: a job waits for, or failed on, a lock. EventStaleLocksRemoved: a machine removed locks of dead processes.
+	EventRepositoryLocked  = "RepositoryLocked"
+	EventStaleLocksRemoved = "StaleLocksRemoved"
+	// EventCredentialsMinted: a repository password was made; the condition CredentialsExported says what to do with it.
+	EventCredentialsMinted = "CredentialsMinted"
 	EventInitFailed        = "InitFailed"
 	EventInitSucceeded     = "RepositoryInitialised"
 )

@@ -11,7 +11,10 @@ type HostSpec struct {
 	// Bandwidth caps restic on this machine.
 	// +optional
 	Bandwidth *Bandwidth `json:"bandwidth,omitempty"`
-	// Suspend stops all scheduled work of the machine. HostJobs still run.
+	// Hooks run around each backup of the machine, outside those of its SourceGroup.
+	// +optional
+	Hooks *Hooks `json:"hooks,omitempty"`
+	// Suspend stops all scheduled work of the machine, maintenance too. HostJobs that people create still run.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 	// Identity holds the machine's public keys. The controllers pin them at enrolment; give them here when the keys are made
@@ -28,8 +31,17 @@ type Repository struct {
 	// +kubebuilder:validation:MaxLength=2048
 	URL string `json:"url"`
 	// CredentialsSecretRef names a Secret with RESTIC_PASSWORD and what the backend needs (RESTIC_REST_USERNAME,
-	// RESTIC_REST_PASSWORD, AWS_ACCESS_KEY_ID, …). It must carry the label backup.restic-manager.io/credentials: "true".
-	CredentialsSecretRef LocalReference `json:"credentialsSecretRef"`
+	// RESTIC_REST_PASSWORD, AWS_ACCESS_KEY_ID, …); tls.crt and tls.key in it are a client certificate for the repository's server. It must
+	// carry the label backup.restic-manager.io/credentials: "true". When left out, Secret <host>-repo is made with a random password, and the
+	// condition CredentialsExported says how to keep that password safe.
+	// +optional
+	CredentialsSecretRef *LocalReference `json:"credentialsSecretRef,omitempty"`
+	// AdminCredentialsSecretRef names a Secret of the same shape for who may delete: prune is never begun without it, and forget uses it where
+	// it is bound. RESTIC_REPOSITORY in it is the URL by which that access goes, where it is another one (the second instance beside an
+	// append-only rest-server). It is sealed into single commands, goes to RepoMaintenance.spec.executorRef where one is named, and is never
+	// stored on a machine.
+	// +optional
+	AdminCredentialsSecretRef *LocalReference `json:"adminCredentialsSecretRef,omitempty"`
 	// CABundle is PEM: the authorities that signed the repository's certificate, for restic's --cacert.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
@@ -52,7 +64,8 @@ type HostStatus struct {
 	// +optional
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready, Enrolled, Connected, ScheduleSetApplied, RepositoryReady, ClockSynchronised, Stalled, DuplicateIdentity.
+	// Conditions: Ready, Enrolled, Connected, ScheduleSetApplied, RepositoryReady, RepositoryHealthy, CredentialsExported, AdminCredentialsExposed,
+	// AllowedByMachine, ClockSynchronised, Stalled, DuplicateIdentity.
 	// Written by the controllers.
 	// +optional
 	// +listType=map
@@ -72,6 +85,13 @@ type HostStatus struct {
 	// Repository is what the machine last saw of its repository. Written by the gateway.
 	// +optional
 	Repository *RepositoryStatus `json:"repository,omitempty"`
+	// MintedCredentials is set once the controllers made the Secret with the repository's password: they never make another. Written by the
+	// controllers.
+	// +optional
+	MintedCredentials *MintedCredentials `json:"mintedCredentials,omitempty"`
+	// Maintenance is the last run of each operation on the host's repository. Written by the controllers.
+	// +optional
+	Maintenance *MaintenanceStatus `json:"maintenance,omitempty"`
 	// SourceGroups is the last result of each source group. Written by the gateway.
 	// +optional
 	// +listType=map
@@ -196,6 +216,123 @@ type RepositoryStatus struct {
 	URL string `json:"url,omitempty"`
 	// Time of the change.
 	Time metav1.Time `json:"time"`
+	// LockPresent says that the last job failed on, or waits for, somebody else's lock. Stale locks are removed by the machines themselves.
+	// +optional
+	LockPresent bool `json:"lockPresent,omitempty"`
+	// Stats is what the machine knows of its own snapshots.
+	// +optional
+	Stats *RepositoryStats `json:"stats,omitempty"`
+}
+
+// RepositoryStats is what a machine knows of its own snapshots; those of other hosts in a shared repository are not counted.
+type RepositoryStats struct {
+	// Time is when this became true.
+	Time metav1.Time `json:"time"`
+	// ListedTime is when the snapshots were last listed; backups are counted on from there.
+	ListedTime metav1.Time `json:"listedTime"`
+	// Snapshots of this host.
+	Snapshots int64 `json:"snapshots"`
+	// RestoreBytes is the size of the files in the newest snapshot of each group: what a full restore brings back.
+	RestoreBytes int64 `json:"restoreBytes"`
+	// RawBytes is the size of the data that the snapshots of the repository refer to, of all hosts. What a prune would free is not in it.
+	// +optional
+	RawBytes int64 `json:"rawBytes,omitempty"`
+	// RawTime is when it was measured.
+	// +optional
+	RawTime *metav1.Time `json:"rawTime,omitempty"`
+	// FutureSnapshots are dated in the future: a clock was wrong, or somebody means to push real ones out of a retention that counts. keepWithin
+	// ignores them.
+	// +optional
+	FutureSnapshots int64 `json:"futureSnapshots,omitempty"`
+	// Groups by source group.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=100
+	Groups []GroupStats `json:"groups,omitempty"`
+}
+
+// GroupStats is the snapshots of one source group.
+type GroupStats struct {
+	// Name of the SourceGroup.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Snapshots of the group.
+	Snapshots int64 `json:"snapshots"`
+	// RestoreBytes is the size of the files in the newest one.
+	RestoreBytes int64 `json:"restoreBytes"`
+	// Oldest is the time of the oldest snapshot.
+	// +optional
+	Oldest *metav1.Time `json:"oldest,omitempty"`
+	// Newest is the time of the newest snapshot.
+	// +optional
+	Newest *metav1.Time `json:"newest,omitempty"`
+}
+
+// MintedCredentials is what is remembered of a password that the controllers made.
+type MintedCredentials struct {
+	// SecretName of the Secret. It has no owner: it stays when the Host goes.
+	SecretName string `json:"secretName"`
+	// Time is when it was made.
+	Time metav1.Time `json:"time"`
+}
+
+// MaintenanceStatus is the last run of each operation.
+type MaintenanceStatus struct {
+	// Forget removes the snapshots that no retention rule keeps.
+	// +optional
+	Forget *OperationStatus `json:"forget,omitempty"`
+	// Prune frees the space of data that no snapshot needs.
+	// +optional
+	Prune *OperationStatus `json:"prune,omitempty"`
+	// Check tests the repository.
+	// +optional
+	Check *OperationStatus `json:"check,omitempty"`
+	// Verify is the restore drill.
+	// +optional
+	Verify *OperationStatus `json:"verify,omitempty"`
+}
+
+// OperationStatus is the last run of one operation.
+type OperationStatus struct {
+	// LastScheduleTime is the time of the cron expression (before jitter) that the last run was for.
+	// +optional
+	LastScheduleTime *metav1.Time `json:"lastScheduleTime,omitempty"`
+	// NextScheduleTime is when it is due next, jitter included.
+	// +optional
+	NextScheduleTime *metav1.Time `json:"nextScheduleTime,omitempty"`
+	// HostJob of the last run, and Executor the Host that did it where it was another one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	HostJob string `json:"hostJob,omitempty"`
+	// Executor is the Host that did it, where it was another one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Executor string `json:"executor,omitempty"`
+	// Result of the last run that ended.
+	// +optional
+	Result JobResult `json:"result,omitempty"`
+	// Reason classifies a result that is not Succeeded.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Reason string `json:"reason,omitempty"`
+	// Message says in one sentence what it did, or what is wrong and what to do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+	// FinishTime of the last run that ended.
+	// +optional
+	FinishTime *metav1.Time `json:"finishTime,omitempty"`
+	// LastSuccessTime is when it last succeeded.
+	// +optional
+	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
+	// ConsecutiveFailures since then.
+	// +optional
+	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"`
+	// ReadDataSubset is the part that the last check read; the next one of a rotation follows from it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	ReadDataSubset string `json:"readDataSubset,omitempty"`
 }
 
 // SourceGroupResult is the last result of one source group on one host.
@@ -280,4 +417,12 @@ type HostList struct {
 	// +optional
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []Host `json:"items"`
+}
+
+// CredentialsSecretName is the Secret that opens the repository: the one that is named, or the one that the controllers make.
+func (h *Host) CredentialsSecretName() string {
+	if ref := h.Spec.Repository.CredentialsSecretRef; ref != nil {
+		return ref.Name
+	}
+	return MintedSecretName(h.Name)
 }

@@ -5,7 +5,7 @@ import (
 )
 
 // HostJobKind is what a HostJob does.
-// +kubebuilder:validation:Enum=Backup;Restore;Init
+// +kubebuilder:validation:Enum=Backup;Restore;Init;Forget;Prune;Check;Unlock;Verify
 type HostJobKind string
 
 // The kinds of HostJobs.
@@ -13,16 +13,35 @@ const (
 	HostJobBackup  HostJobKind = "Backup"
 	HostJobRestore HostJobKind = "Restore"
 	HostJobInit    HostJobKind = "Init"
+	// HostJobForget removes the snapshots that the retention of the SourceGroups does not keep.
+	HostJobForget HostJobKind = "Forget"
+	// HostJobPrune frees the space of data that no snapshot needs; it needs admin credentials.
+	HostJobPrune HostJobKind = "Prune"
+	// HostJobCheck tests the repository.
+	HostJobCheck HostJobKind = "Check"
+	// HostJobUnlock removes stale locks, never live ones.
+	HostJobUnlock HostJobKind = "Unlock"
+	// HostJobVerify is a restore drill: it restores a sample of each group's newest snapshot and compares it.
+	HostJobVerify HostJobKind = "Verify"
 )
 
 // HostJobSpec is one piece of work on one host. It cannot be changed, but for cancel.
-// +kubebuilder:validation:XValidation:rule="self.kind == oldSelf.kind && self.hostRef == oldSelf.hostRef && has(self.backup) == has(oldSelf.backup) && (!has(self.backup) || self.backup == oldSelf.backup) && has(self.restore) == has(oldSelf.restore) && (!has(self.restore) || self.restore == oldSelf.restore) && self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds && self.startingDeadlineSeconds == oldSelf.startingDeadlineSeconds",message="a HostJob cannot be changed, only cancelled: create another one"
+// +kubebuilder:validation:XValidation:rule="self.kind == oldSelf.kind && self.hostRef == oldSelf.hostRef && has(self.backup) == has(oldSelf.backup) && (!has(self.backup) || self.backup == oldSelf.backup) && has(self.restore) == has(oldSelf.restore) && (!has(self.restore) || self.restore == oldSelf.restore) && has(self.targetRef) == has(oldSelf.targetRef) && (!has(self.targetRef) || self.targetRef == oldSelf.targetRef) && has(self.forget) == has(oldSelf.forget) && (!has(self.forget) || self.forget == oldSelf.forget) && has(self.prune) == has(oldSelf.prune) && (!has(self.prune) || self.prune == oldSelf.prune) && has(self.check) == has(oldSelf.check) && (!has(self.check) || self.check == oldSelf.check) && has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify) && self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds && self.startingDeadlineSeconds == oldSelf.startingDeadlineSeconds",message="a HostJob cannot be changed, only cancelled: create another one"
 // +kubebuilder:validation:XValidation:rule="has(self.backup) == (self.kind == 'Backup')",message="backup is needed for kind Backup, and only there"
 // +kubebuilder:validation:XValidation:rule="has(self.restore) == (self.kind == 'Restore')",message="restore is needed for kind Restore, and only there"
+// +kubebuilder:validation:XValidation:rule="!has(self.forget) || self.kind == 'Forget'",message="forget belongs to kind Forget"
+// +kubebuilder:validation:XValidation:rule="!has(self.prune) || self.kind == 'Prune'",message="prune belongs to kind Prune"
+// +kubebuilder:validation:XValidation:rule="!has(self.check) || self.kind == 'Check'",message="check belongs to kind Check"
+// +kubebuilder:validation:XValidation:rule="!has(self.verify) || self.kind == 'Verify'",message="verify belongs to kind Verify"
+// +kubebuilder:validation:XValidation:rule="!has(self.targetRef) || self.kind in ['Forget', 'Prune', 'Check', 'Unlock']",message="targetRef is for kinds Forget, Prune, Check and Unlock: all others work on the machine itself"
 // +kubebuilder:validation:XValidation:rule="!oldSelf.cancel || self.cancel",message="a cancellation cannot be taken back"
 type HostJobSpec struct {
 	// HostRef names the Host that does the work.
 	HostRef LocalReference `json:"hostRef"`
+	// TargetRef names the Host whose repository the work is on, where it is another one: hostRef must then be the executorRef of the
+	// RepoMaintenance that selects it.
+	// +optional
+	TargetRef *LocalReference `json:"targetRef,omitempty"`
 	// Kind is what to do.
 	Kind HostJobKind `json:"kind"`
 	// Backup says what to back up, for kind Backup.
@@ -31,6 +50,18 @@ type HostJobSpec struct {
 	// Restore says what to restore and where, for kind Restore.
 	// +optional
 	Restore *RestoreJob `json:"restore,omitempty"`
+	// Forget narrows a job of kind Forget.
+	// +optional
+	Forget *ForgetJob `json:"forget,omitempty"`
+	// Prune holds options for kind Prune.
+	// +optional
+	Prune *PruneOptions `json:"prune,omitempty"`
+	// Check holds options for kind Check.
+	// +optional
+	Check *CheckJob `json:"check,omitempty"`
+	// Verify holds options for kind Verify.
+	// +optional
+	Verify *VerifyJob `json:"verify,omitempty"`
 	// Cancel asks to stop the job: restic is interrupted, and killed if it does not end.
 	// +optional
 	// +kubebuilder:default=false
@@ -61,6 +92,40 @@ type BackupJob struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	SourceGroup string `json:"sourceGroup"`
+}
+
+// ForgetJob narrows a forget. The rules are always those of the SourceGroups; a group without retention is never touched. In a repository that several
+// Hosts share, the snapshots of all of them are looked at, host by host and group by group.
+type ForgetJob struct {
+	// SourceGroup narrows it to one group. All by default.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SourceGroup string `json:"sourceGroup,omitempty"`
+}
+
+// CheckJob is how a check is done.
+type CheckJob struct {
+	// ReadDataSubset is how much data is read and verified: a percentage, a size (with its unit), or n/t. None by default.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?%|[0-9]+[kKmMgGtT]|[0-9]+/[0-9]+)$`
+	// +kubebuilder:validation:MaxLength=16
+	ReadDataSubset string `json:"readDataSubset,omitempty"`
+}
+
+// VerifyJob is how a restore drill is done.
+type VerifyJob struct {
+	// SourceGroup narrows it to one group. All of the host by default.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SourceGroup string `json:"sourceGroup,omitempty"`
+	// Sample is how many files of each group are restored and compared. 20 by default.
+	// +optional
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	Sample int32 `json:"sample,omitempty"`
 }
 
 // RestoreJob is a restore.
@@ -166,6 +231,12 @@ type HostJobStatus struct {
 	// Command is the signed command for the machine. Written by the controllers.
 	// +optional
 	Command *SignedDocument `json:"command,omitempty"`
+	// Credentials are sealed to the machine, for this command alone; gone once the job has ended. Written by the controllers.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4
+	Credentials []SealedCredential `json:"credentials,omitempty"`
 	// CancelCommand is the signed cancellation. Written by the controllers.
 	// +optional
 	CancelCommand *SignedDocument `json:"cancelCommand,omitempty"`
@@ -214,6 +285,9 @@ type JobProgress struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Retrying string `json:"retrying,omitempty"`
+	// Attempt counts the attempts, from 1; only from the second on.
+	// +optional
+	Attempt int64 `json:"attempt,omitempty"`
 	// UpdateTime is when the gateway wrote this.
 	UpdateTime metav1.Time `json:"updateTime"`
 }
@@ -236,6 +310,143 @@ type JobResultStatus struct {
 	// Restore is restic's summary, for kind Restore.
 	// +optional
 	Restore *RestoreSummary `json:"restore,omitempty"`
+	// Forget is what was really removed, for kind Forget.
+	// +optional
+	Forget *ForgetSummary `json:"forget,omitempty"`
+	// Prune is what was freed, for kind Prune.
+	// +optional
+	Prune *PruneSummary `json:"prune,omitempty"`
+	// Check is what was found, for kind Check.
+	// +optional
+	Check *CheckSummary `json:"check,omitempty"`
+	// Verify is what was compared, for kind Verify.
+	// +optional
+	Verify *VerifySummary `json:"verify,omitempty"`
+	// Attempts is how often it was tried, where more than once.
+	// +optional
+	Attempts int64 `json:"attempts,omitempty"`
+	// LocksRemoved counts the stale locks that were removed on the way.
+	// +optional
+	LocksRemoved int64 `json:"locksRemoved,omitempty"`
+	// HookFailures says which hooks failed.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	HookFailures []string `json:"hookFailures,omitempty"`
+}
+
+// ForgetSummary is what a forget really removed.
+type ForgetSummary struct {
+	// Kept snapshots.
+	Kept int64 `json:"kept"`
+	// Removed snapshots.
+	Removed int64 `json:"removed"`
+	// Refused counts the snapshots that the repository would not let go: it is append-only for these credentials.
+	// +optional
+	Refused int64 `json:"refused,omitempty"`
+	// Groups of it, at most 100; those with trouble first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Groups []ForgetGroupResult `json:"groups,omitempty"`
+}
+
+// ForgetGroupResult is one group of a forget.
+type ForgetGroupResult struct {
+	// Name of the SourceGroup.
+	Name string `json:"name"`
+	// Host that the snapshots are of.
+	Host string `json:"host"`
+	// Kept snapshots.
+	Kept int64 `json:"kept"`
+	// Removed snapshots.
+	Removed int64 `json:"removed"`
+	// Refused by the repository.
+	// +optional
+	Refused int64 `json:"refused,omitempty"`
+	// Error says why this group could not be done.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Error string `json:"error,omitempty"`
+}
+
+// PruneSummary is what a prune freed, by restic's own figures.
+type PruneSummary struct {
+	// BytesFreed by the prune.
+	BytesFreed int64 `json:"bytesFreed"`
+	// BytesRemaining in the repository.
+	BytesRemaining int64 `json:"bytesRemaining"`
+	// BytesUnused of them that no snapshot needs and that were left (maxUnused).
+	// +optional
+	BytesUnused int64 `json:"bytesUnused,omitempty"`
+}
+
+// CheckSummary is what a check found.
+type CheckSummary struct {
+	// Errors found.
+	Errors int64 `json:"errors"`
+	// ReadDataSubset that was read.
+	// +optional
+	ReadDataSubset string `json:"readDataSubset,omitempty"`
+	// Problems are restic's first messages.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	Problems []string `json:"problems,omitempty"`
+	// SuggestRepairIndex is restic's hint to run restic repair index.
+	// +optional
+	SuggestRepairIndex bool `json:"suggestRepairIndex,omitempty"`
+	// SuggestPrune is restic's hint to run a prune.
+	// +optional
+	SuggestPrune bool `json:"suggestPrune,omitempty"`
+}
+
+// VerifySummary is the result of a restore drill.
+type VerifySummary struct {
+	// FilesVerified were restored and found equal to what the snapshot holds.
+	FilesVerified int64 `json:"filesVerified"`
+	// BytesVerified of them.
+	BytesVerified int64 `json:"bytesVerified"`
+	// FilesMatchingLive are those of them that were also compared with the unchanged file on the machine.
+	FilesMatchingLive int64 `json:"filesMatchingLive"`
+	// FilesFailed could not be restored, or differ.
+	// +optional
+	FilesFailed int64 `json:"filesFailed,omitempty"`
+	// FailedPaths names at most 20 of them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	FailedPaths []string `json:"failedPaths,omitempty"`
+	// Groups of the drill.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=100
+	Groups []VerifyGroupResult `json:"groups,omitempty"`
+}
+
+// VerifyGroupResult is one group of a restore drill.
+type VerifyGroupResult struct {
+	// Name of the SourceGroup.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// SnapshotID that was drilled; empty when the group has none.
+	// +optional
+	SnapshotID string `json:"snapshotID,omitempty"`
+	// SnapshotTime is that of the snapshot.
+	// +optional
+	SnapshotTime *metav1.Time `json:"snapshotTime,omitempty"`
+	// FilesInSnapshot from which the sample was drawn.
+	FilesInSnapshot int64 `json:"filesInSnapshot"`
+	// FilesVerified of the sample.
+	FilesVerified int64 `json:"filesVerified"`
+	// FilesFailed of the sample.
+	// +optional
+	FilesFailed int64 `json:"filesFailed,omitempty"`
+	// Error says why the group could not be drilled at all.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Error string `json:"error,omitempty"`
 }
 
 // RestoreSummary is the result of a restore.
@@ -269,7 +480,7 @@ type RestoreSummary struct {
 	FailedPaths []string `json:"failedPaths,omitempty"`
 }
 
-// HostJob is one piece of work on one host: a backup, a restore or an initialisation on demand.
+// HostJob is one piece of work on one host: created by people, and by RepoMaintenance when an operation is due.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -301,4 +512,12 @@ type HostJobList struct {
 	// +optional
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []HostJob `json:"items"`
+}
+
+// TargetName is the Host whose repository the job is on.
+func (j *HostJob) TargetName() string {
+	if j.Spec.TargetRef != nil {
+		return j.Spec.TargetRef.Name
+	}
+	return j.Spec.HostRef.Name
 }

@@ -9,12 +9,36 @@ const (
 	LabelHost = "backup.restic-manager.io/host"
 	// AnnotationMintToken on a Host asks for a new enrolment token: any new value does, for instance the time.
 	AnnotationMintToken = "backup.restic-manager.io/mint-enrollment-token"
+	// LabelDefault marks a RepoMaintenance that was made for a Host which none selected. It goes when another one selects the Host.
+	LabelDefault = "backup.restic-manager.io/default"
+	// LabelMaintenance carries the name of the RepoMaintenance on the HostJobs that it made, LabelOperation the operation (forget, prune, check, verify).
+	LabelMaintenance = "backup.restic-manager.io/maintenance"
+	LabelOperation   = "backup.restic-manager.io/operation"
+	// AnnotationScheduleTime on such a HostJob is the time of the cron expression that it is for, RFC 3339.
+	AnnotationScheduleTime = "backup.restic-manager.io/schedule-time"
+	// AnnotationExported on a Secret with minted credentials says that a person keeps a copy outside the cluster: "true".
+	AnnotationExported = "backup.restic-manager.io/credentials-exported"
 	// AnnotationEnrolledWith on a Host holds the hash of the token that pinned its identity; written with the identity, in one update.
 	AnnotationEnrolledWith = "backup.restic-manager.io/enrolled-with"
 )
 
 // EnrollmentSecretName is the name of the Secret with a Host's enrolment token.
 func EnrollmentSecretName(host string) string { return host + "-enrollment" }
+
+// MintedSecretName is the name of the Secret with credentials that the controllers made for a Host.
+func MintedSecretName(host string) string { return host + "-repo" }
+
+// DefaultMaintenanceName is the name of the RepoMaintenance of a Host that none selected.
+func DefaultMaintenanceName(host string) string { return host + "-default" }
+
+// AdminRepositoryKey is the key of an admin Secret with the URL by which its access goes, where it is not the Host's own.
+const AdminRepositoryKey = "RESTIC_REPOSITORY"
+
+// ClientCertificateKey and ClientKeyKey are the keys of a credentials Secret with a TLS client certificate, PEM, as in a kubernetes.io/tls Secret.
+const (
+	ClientCertificateKey = "tls.crt"
+	ClientKeyKey         = "tls.key"
+)
 
 // Field managers: one for each writer of a status.
 const (

@@ -112,12 +112,31 @@ type ScheduleSetStatus struct {
 	// Refusal is set when the agent refused a set; the one in force stays in force.
 	// +optional
 	Refusal *Refusal `json:"refusal,omitempty"`
+	// NotAllowed lists what of the applied set the machine's owner does not allow (agent.yaml): the backups of these groups fail.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	NotAllowed []NotAllowed `json:"notAllowed,omitempty"`
 	// CommandRefusal is the newest command that the agent refused.
 	// +optional
 	CommandRefusal *Refusal `json:"commandRefusal,omitempty"`
 	// Duplicate is set when two living machines were seen with the same keys.
 	// +optional
 	Duplicate *DuplicateIdentity `json:"duplicate,omitempty"`
+}
+
+// NotAllowed is one thing that a machine's owner does not allow.
+type NotAllowed struct {
+	// SourceGroup that it concerns; empty for the host's own hooks, which concern every group.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	SourceGroup string `json:"sourceGroup,omitempty"`
+	// What is the name of the consent in agent.yaml: hooks or commands.
+	// +kubebuilder:validation:MaxLength=253
+	What string `json:"what"`
+	// Message says what is refused and how the owner can allow it.
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message"`
 }
 
 // Connection is a session of an agent.

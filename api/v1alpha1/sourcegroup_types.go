@@ -6,16 +6,35 @@ import (
 
 // SourceGroupSpec says what to back up together.
 // +kubebuilder:validation:XValidation:rule="has(self.hostRef) != has(self.hostSelector)",message="exactly one of hostRef and hostSelector is needed"
+// +kubebuilder:validation:XValidation:rule="has(self.includes) != has(self.command)",message="exactly one of includes (files) and command (the output of a command) is needed"
+// +kubebuilder:validation:XValidation:rule="has(self.command) == has(self.fileName)",message="fileName belongs to command: the name of the file in the snapshot that holds its output"
 type SourceGroupSpec struct {
 	Selector `json:",inline"`
 	// Includes are absolute paths. restic does not expand wildcards here: name a folder and use excludes.
+	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=200
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=4096
 	// +kubebuilder:validation:XValidation:rule="self.all(p, p.startsWith('/'))",message="every include must be an absolute path"
-	Includes []string `json:"includes"`
+	Includes []string `json:"includes,omitempty"`
+	// Command is backed up by what it prints, as one file, instead of files: for instance [/usr/bin/pg_dump, -Fc, shop]. It is run as root by the agent
+	// without a shell; the machine must allow it (agent.yaml, allow.commands), and setting it takes the permission `update` on
+	// `sourcegroups/hooks`. When it fails or prints nothing, there is no snapshot and the job has failed.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:XValidation:rule="self[0].startsWith('/')",message="the first word must be an absolute path: there is no shell and no PATH"
+	Command []string `json:"command,omitempty"`
+	// FileName is the name in the snapshot of the file that holds the command's output, for instance shop.dump.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[^/]+$`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	FileName string `json:"fileName,omitempty"`
 	// Excludes are restic exclude patterns.
 	// +optional
 	// +listType=atomic
@@ -56,6 +75,9 @@ type SourceGroupSpec struct {
 	// Bandwidth overrides the host's caps for this group.
 	// +optional
 	Bandwidth *Bandwidth `json:"bandwidth,omitempty"`
+	// Hooks run around each backup of the group.
+	// +optional
+	Hooks *Hooks `json:"hooks,omitempty"`
 	// Retention says which snapshots to keep. Nothing is ever forgotten without it.
 	// +optional
 	Retention *Retention `json:"retention,omitempty"`

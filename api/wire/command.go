@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,9 +33,20 @@ type JobCommand struct {
 	ResticHost string     `json:"resticHost"`
 	Repository Repository `json:"repository"`
 	Bandwidth  Bandwidth  `json:"bandwidth,omitzero"`
-	// Backup is set for kind Backup, Restore for kind Restore.
+	// Credentials holds the hash of each sealed credential that travels with the command and nowhere else: those of whoever may delete, or of
+	// another host's repository. They are used in memory and never stored.
+	Credentials []CredentialHash `json:"credentials,omitempty"`
+	// TargetHost is the Host whose repository the work is on, where it is not Host itself.
+	TargetHost string `json:"targetHost,omitempty"`
+	// Exactly the one that Kind names is set; Init and Unlock have none.
 	Backup  *SourceGroup `json:"backup,omitempty"`
 	Restore *Restore     `json:"restore,omitempty"`
+	Forget  *Forget      `json:"forget,omitempty"`
+	Prune   *Prune       `json:"prune,omitempty"`
+	Check   *Check       `json:"check,omitempty"`
+	Verify  *Verify      `json:"verify,omitempty"`
+	// Hooks of the host, for kind Backup; those of the group are in Backup.
+	Hooks *Hooks `json:"hooks,omitempty"`
 }
 
 // Restore describes a restore.
@@ -72,23 +84,41 @@ func (j *JobCommand) Validate() error {
 	c.that(j.Repository.URL != "", "repository.url is missing")
 	c.text("repository.url", j.Repository.URL, MaxString)
 	c.text("repository.caBundle", j.Repository.CABundle, 64<<10)
+	c.text("repository.sameAs", j.Repository.SameAs, MaxString)
 	c.name("repository.credential", j.Repository.Credential)
-	c.that((j.Backup != nil) == (j.Kind == JobBackup), "backup belongs to kind Backup, and only there")
-	c.that((j.Restore != nil) == (j.Kind == JobRestore), "restore belongs to kind Restore, and only there")
-	switch j.Kind {
-	case JobBackup:
-		if j.Backup != nil {
-			c.nested("backup", j.Backup.Validate())
-		}
-	case JobRestore:
-		if j.Restore != nil {
-			c.nested("restore", j.Restore.Validate())
-		}
-	case JobInit:
-	default:
-		c.failf("kind %q is not known to this version", j.Kind)
-	}
+	c.nested("bandwidth", j.Bandwidth.Validate())
+	c.optionalName("targetHost", j.TargetHost)
+	checkHashes(&c, j.Credentials)
+	j.checkParts(&c)
 	return c.err
+}
+
+// checkParts says that exactly the part that belongs to the kind is there.
+func (j *JobCommand) checkParts(c *checks) {
+	parts := []struct {
+		field string
+		kind  JobKind
+		is    bool
+		valid func() error
+	}{
+		{"backup", JobBackup, j.Backup != nil, j.Backup.Validate},
+		{"restore", JobRestore, j.Restore != nil, j.Restore.Validate},
+		{"forget", JobForget, j.Forget != nil, j.Forget.Validate},
+		{"prune", JobPrune, j.Prune != nil, j.Prune.Validate},
+		{"check", JobCheck, j.Check != nil, j.Check.Validate},
+		{"verify", JobVerify, j.Verify != nil, j.Verify.Validate},
+	}
+	c.that(slices.Contains(JobKinds(), j.Kind), "kind %q is not known to this version", j.Kind)
+	for _, part := range parts {
+		c.that(part.is == (j.Kind == part.kind), "%s belongs to kind %s, and only there", part.field, part.kind)
+		if part.is {
+			c.nested(part.field, part.valid())
+		}
+	}
+	c.that(j.Hooks == nil || j.Kind == JobBackup, "hooks belong to kind Backup, and only there")
+	if j.Hooks != nil {
+		c.nested("hooks", j.Hooks.Validate())
+	}
 }
 
 // Validate checks a restore.

@@ -17,16 +17,33 @@ type SealedCredential struct {
 // Credential is the plaintext: environment variables for restic. It exists only in memory and inside sealed bytes.
 type Credential struct {
 	Environment map[string]string `json:"environment"`
+	// ClientCertificate is PEM, certificate and private key, for restic's --tls-client-cert.
+	ClientCertificate string `json:"clientCertificate,omitempty"`
 }
 
-// CredentialRepository is the name of the credential that opens the host's own repository.
-const CredentialRepository = "repository"
+// Names of credentials.
+const (
+	// CredentialRepository opens the host's own repository. It travels in the set.
+	CredentialRepository = "repository"
+	// CredentialAdmin may delete. It travels in a command and is never stored.
+	CredentialAdmin = "admin"
+	// CredentialTarget opens another host's repository without the right to delete. It travels in a command and is never stored.
+	CredentialTarget = "target"
+)
 
 // MaxCredentials bounds the credentials of a set, MaxSealed one of them, in bytes.
 const (
 	MaxCredentials = 16
 	MaxSealed      = 64 << 10
 )
+
+func checkHashes(c *checks, hashes []CredentialHash) {
+	c.count("credentials", len(hashes), MaxCredentials)
+	for _, h := range hashes {
+		c.name("credentials.name", h.Name)
+		c.that(len(h.SHA256) == 64, "credentials.sha256 is not a SHA-256 in hex")
+	}
+}
 
 func checkSealed(c *checks, credentials []SealedCredential) {
 	c.count("credentials", len(credentials), MaxCredentials)

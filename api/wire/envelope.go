@@ -58,6 +58,7 @@ const (
 	TypeJobProgress   Type = "job.progress"
 	TypeJobFinished   Type = "job.finished"
 	TypeRepoState     Type = "repo.state"
+	TypeRepoStats     Type = "repo.stats"
 	TypeReportAck     Type = "report.ack"
 	TypeDrain         Type = "drain"
 	TypeError         Type = "error"
@@ -104,6 +105,8 @@ func New(t Type) Message {
 		return &JobFinished{}
 	case TypeRepoState:
 		return &RepoState{}
+	case TypeRepoStats:
+		return &RepoStats{}
 	case TypeReportAck:
 		return &ReportAck{}
 	case TypeDrain:
@@ -117,7 +120,7 @@ func New(t Type) Message {
 // Types lists every message type, in the order of a session.
 func Types() []Type {
 	return []Type{TypeChallenge, TypeHello, TypeWelcome, TypeHeartbeat, TypeScheduleSet, TypeScheduleAck, TypeScheduleFire,
-		TypeFireVerdict, TypeCommandRun, TypeCommandAck, TypeCommandCancel, TypeJobStarted, TypeJobProgress, TypeJobFinished, TypeRepoState,
+		TypeFireVerdict, TypeCommandRun, TypeCommandAck, TypeCommandCancel, TypeJobStarted, TypeJobProgress, TypeJobFinished, TypeRepoState, TypeRepoStats,
 		TypeReportAck, TypeDrain, TypeError}
 }
 

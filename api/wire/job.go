@@ -10,7 +10,20 @@ const (
 	JobBackup  JobKind = "Backup"
 	JobRestore JobKind = "Restore"
 	JobInit    JobKind = "Init"
+	// JobForget removes snapshots by the rules of source groups; JobPrune frees what no snapshot needs.
+	JobForget JobKind = "Forget"
+	JobPrune  JobKind = "Prune"
+	JobCheck  JobKind = "Check"
+	// JobUnlock removes stale locks, never live ones.
+	JobUnlock JobKind = "Unlock"
+	// JobVerify is a restore drill.
+	JobVerify JobKind = "Verify"
 )
+
+// JobKinds lists the kinds that this version knows.
+func JobKinds() []JobKind {
+	return []JobKind{JobBackup, JobRestore, JobInit, JobForget, JobPrune, JobCheck, JobUnlock, JobVerify}
+}
 
 // JobRef says which job a report is about.
 type JobRef struct {
@@ -24,6 +37,8 @@ type JobRef struct {
 	Nominal  string `json:"nominal,omitempty"`
 	// SourceGroup is the group of a backup, or of a restore of its latest snapshot.
 	SourceGroup string `json:"sourceGroup,omitempty"`
+	// TargetHost is the Host whose repository the work is on, where it is not the one that does it.
+	TargetHost string `json:"targetHost,omitempty"`
 }
 
 // Validate checks required fields.
@@ -37,6 +52,7 @@ func (r *JobRef) Validate() error {
 	c.optionalName("schedule", r.Schedule)
 	c.optionalName("nominal", r.Nominal)
 	c.optionalName("sourceGroup", r.SourceGroup)
+	c.optionalName("targetHost", r.TargetHost)
 	return c.err
 }
 
@@ -69,8 +85,11 @@ type JobProgress struct {
 	Errors     int64  `json:"errors,omitempty"`
 	// SecondsRemaining is restic's estimate; 0 when it has none.
 	SecondsRemaining int64 `json:"secondsRemaining,omitempty"`
-	// Retrying is set while restic retries an unreachable repository: the last error, redacted.
+	// Retrying is set while restic retries an unreachable repository, and between two attempts of a job: the last error, redacted, and
+	// when the next attempt is.
 	Retrying string `json:"retrying,omitempty"`
+	// Attempt counts the attempts, from 1; 0 means the first.
+	Attempt int64 `json:"attempt,omitempty"`
 }
 
 // MessageType implements Message.

@@ -48,6 +48,22 @@ const (
 	// ReasonMissed: a fire could not start in time.
 	ReasonMissed       Reason = "Missed"
 	ReasonResticFailed Reason = "ResticFailed"
+	// ReasonForgetRefused: the repository let nothing be removed (append-only), whatever the exit code says.
+	ReasonForgetRefused Reason = "ForgetRefused"
+	// ReasonNoAdminCredentials: prune is never begun without them.
+	ReasonNoAdminCredentials Reason = "NoAdminCredentials"
+	// ReasonRepositoryDamaged: check found damage.
+	ReasonRepositoryDamaged Reason = "RepositoryDamaged"
+	// ReasonVerificationFailed: a restored file differs from its snapshot, or could not be restored.
+	ReasonVerificationFailed Reason = "VerificationFailed"
+	// ReasonHookFailed: a hook with onError Fail failed or took too long.
+	ReasonHookFailed Reason = "HookFailed"
+	// ReasonCommandFailed: the command whose output is backed up failed; ReasonCommandEmpty: it printed nothing. No snapshot was written.
+	ReasonCommandFailed Reason = "CommandFailed"
+	ReasonCommandEmpty  Reason = "CommandEmpty"
+	// ReasonNotAllowed: the machine's agent.yaml does not consent to the group's hooks or command.
+	ReasonNotAllowed Reason = "NotAllowedByMachine"
+	ReasonNoSpace    Reason = "NoSpace"
 )
 
 // ReportID orders the durable reports of one outbox.
@@ -88,9 +104,21 @@ type JobFinished struct {
 	StartedAt  time.Time `json:"startedAt,omitzero"`
 	FinishedAt time.Time `json:"finishedAt"`
 	// Offline says that the job started without a verdict.
-	Offline bool            `json:"offline,omitempty"`
-	Backup  *BackupSummary  `json:"backup,omitempty"`
-	Restore *RestoreSummary `json:"restore,omitempty"`
+	Offline bool `json:"offline,omitempty"`
+	// Attempts is how often it was tried, where more than once.
+	Attempts int64 `json:"attempts,omitempty"`
+	// LocksRemoved counts the stale locks that were removed on the way.
+	LocksRemoved int64 `json:"locksRemoved,omitempty"`
+	// HookFailures says which hooks failed, at most MaxListed.
+	HookFailures []string        `json:"hookFailures,omitempty"`
+	Backup       *BackupSummary  `json:"backup,omitempty"`
+	Restore      *RestoreSummary `json:"restore,omitempty"`
+	Forget       *ForgetSummary  `json:"forget,omitempty"`
+	Prune        *PruneSummary   `json:"prune,omitempty"`
+	Check        *CheckSummary   `json:"check,omitempty"`
+	Verify       *VerifySummary  `json:"verify,omitempty"`
+	// Stats is what is known of this host's part of its repository after the job, counted on from the last listing; nothing extra is run for it.
+	Stats *RepositoryStats `json:"stats,omitempty"`
 	// LogTail is the end of the job's log, at most MaxLogTail bytes.
 	LogTail string `json:"logTail,omitempty"`
 }
@@ -128,6 +156,12 @@ func (m *JobFinished) Validate() error {
 		c.texts("restore.failedPaths", m.Restore.FailedPaths, MaxListed)
 		c.optionalName("restore.snapshotID", m.Restore.SnapshotID)
 		c.text("restore.target", m.Restore.Target, MaxString)
+	}
+	c.that(m.Attempts >= 0 && m.LocksRemoved >= 0, "a count is negative")
+	c.texts("hookFailures", m.HookFailures, MaxListed)
+	m.checkMaintenance(&c)
+	if m.Stats != nil {
+		c.nested("stats", m.Stats.Validate())
 	}
 	return c.err
 }

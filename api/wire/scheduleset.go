@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // ScheduleSetLabel is the domain label of a schedule set.
 const ScheduleSetLabel = "restic-manager/schedule-set/v1"
@@ -21,11 +24,13 @@ type ScheduleSet struct {
 	// Suspended stops all scheduled work of the host.
 	Suspended bool `json:"suspended,omitempty"`
 	// ResticHost is the value of restic's --host.
-	ResticHost string        `json:"resticHost"`
-	Repository Repository    `json:"repository"`
-	Bandwidth  Bandwidth     `json:"bandwidth,omitzero"`
-	Groups     []SourceGroup `json:"groups,omitempty"`
-	Schedules  []Schedule    `json:"schedules,omitempty"`
+	ResticHost string     `json:"resticHost"`
+	Repository Repository `json:"repository"`
+	Bandwidth  Bandwidth  `json:"bandwidth,omitzero"`
+	// Hooks of the host, around those of each group.
+	Hooks     *Hooks        `json:"hooks,omitempty"`
+	Groups    []SourceGroup `json:"groups,omitempty"`
+	Schedules []Schedule    `json:"schedules,omitempty"`
 	// Credentials holds the hash of each sealed credential that travels beside the set.
 	Credentials []CredentialHash `json:"credentials,omitempty"`
 	// SigningKeys are the controllers' keys that the agent accepts from now on.
@@ -40,14 +45,11 @@ type Repository struct {
 	URL string `json:"url"`
 	// CABundle is PEM, for restic's --cacert.
 	CABundle string `json:"caBundle,omitempty"`
+	// SameAs is the URL by which the machines know the repository, where URL is another way to it (that of whoever may delete): jobs of both wait for
+	// each other.
+	SameAs string `json:"sameAs,omitempty"`
 	// Credential names the sealed credential that opens it.
 	Credential string `json:"credential"`
-}
-
-// Bandwidth caps restic; 0 means no cap. Unit: KiB per second, as restic's --limit-upload.
-type Bandwidth struct {
-	UploadKBps   int `json:"uploadKBps,omitempty"`
-	DownloadKBps int `json:"downloadKBps,omitempty"`
 }
 
 // SourceGroup is what to back up together, under one tag.
@@ -56,7 +58,10 @@ type SourceGroup struct {
 	Generation int64  `json:"generation"`
 	Tag        string `json:"tag"`
 
-	Includes          []string `json:"includes"`
+	// Includes are the paths to back up; Command is a command whose output is backed up instead, as one file named FileName.
+	Includes          []string `json:"includes,omitempty"`
+	Command           []string `json:"command,omitempty"`
+	FileName          string   `json:"fileName,omitempty"`
 	Excludes          []string `json:"excludes,omitempty"`
 	IExcludes         []string `json:"iexcludes,omitempty"`
 	ExcludeIfPresent  []string `json:"excludeIfPresent,omitempty"`
@@ -65,6 +70,7 @@ type SourceGroup struct {
 	OneFileSystem     bool     `json:"oneFileSystem,omitempty"`
 	// Bandwidth overrides the host's caps where it is set.
 	Bandwidth Bandwidth `json:"bandwidth,omitzero"`
+	Hooks     *Hooks    `json:"hooks,omitempty"`
 }
 
 // Policies for a fire that gets no verdict.
@@ -116,7 +122,6 @@ func (s *ScheduleSet) Validate() error {
 	c.name("repository.credential", s.Repository.Credential)
 	c.count("groups", len(s.Groups), MaxGroups)
 	c.count("schedules", len(s.Schedules), MaxSchedules)
-	c.count("credentials", len(s.Credentials), MaxCredentials)
 	groups := make(map[string]bool, len(s.Groups))
 	for i := range s.Groups {
 		g := &s.Groups[i]
@@ -128,9 +133,10 @@ func (s *ScheduleSet) Validate() error {
 		sch := &s.Schedules[i]
 		c.nested(fmt.Sprintf("schedules[%d]", i), sch.validate(groups))
 	}
-	for _, h := range s.Credentials {
-		c.name("credentials.name", h.Name)
-		c.that(len(h.SHA256) == 64, "credentials.sha256 is not a SHA-256 in hex")
+	checkHashes(&c, s.Credentials)
+	c.nested("bandwidth", s.Bandwidth.Validate())
+	if s.Hooks != nil {
+		c.nested("hooks", s.Hooks.Validate())
 	}
 	return c.err
 }
@@ -140,7 +146,16 @@ func (g *SourceGroup) Validate() error {
 	var c checks
 	c.name("name", g.Name)
 	c.name("tag", g.Tag)
-	c.that(len(g.Includes) > 0, "includes are missing")
+	c.that((len(g.Includes) > 0) != (len(g.Command) > 0), "exactly one of includes and command is needed")
+	if len(g.Command) > 0 {
+		checkCommand(&c, "command", g.Command)
+		c.name("fileName", g.FileName)
+		c.that(!strings.ContainsAny(g.FileName, "/\x00"), "fileName %q is not a plain file name", g.FileName)
+	}
+	c.nested("bandwidth", g.Bandwidth.Validate())
+	if g.Hooks != nil {
+		c.nested("hooks", g.Hooks.Validate())
+	}
 	c.texts("includes", g.Includes, MaxPaths)
 	c.texts("excludes", g.Excludes, MaxPaths)
 	c.texts("iexcludes", g.IExcludes, MaxPaths)

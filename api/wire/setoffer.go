@@ -30,6 +30,18 @@ type SetAck struct {
 	// Reason and Message say why a set was refused.
 	Reason  RefusalReason `json:"reason,omitempty"`
 	Message string        `json:"message,omitempty"`
+	// NotAllowed lists what of an applied set the machine's owner does not allow (agent.yaml): the backups of these groups fail, all else works.
+	NotAllowed []NotAllowed `json:"notAllowed,omitempty"`
+}
+
+// NotAllowed is one thing that the machine's owner does not allow.
+type NotAllowed struct {
+	// SourceGroup is empty for the host's own hooks, which concern every group.
+	SourceGroup string `json:"sourceGroup,omitempty"`
+	// What is "hooks" or "commands": the name of the consent in agent.yaml.
+	What string `json:"what"`
+	// Message says what is refused and how the owner can allow it.
+	Message string `json:"message"`
 }
 
 // MessageType implements Message.
@@ -42,5 +54,11 @@ func (m *SetAck) Validate() error {
 	c.that(m.Applied || m.Reason != "", "reason is missing")
 	c.optionalName("reason", string(m.Reason))
 	c.text("message", m.Message, MaxString)
+	c.count("notAllowed", len(m.NotAllowed), MaxListed)
+	for _, n := range m.NotAllowed {
+		c.optionalName("notAllowed.sourceGroup", n.SourceGroup)
+		c.name("notAllowed.what", n.What)
+		c.text("notAllowed.message", n.Message, MaxString)
+	}
 	return c.err
 }

@@ -46,7 +46,7 @@ func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host) (*facts, e
 	}
 	f.identity, f.identityErr = identityOf(host)
 	reader := credentials.Reader{Cache: r.Client, Live: r.Live}
-	plain, err := reader.Read(ctx, host.Namespace, host.Spec.Repository.CredentialsSecretRef.Name, host.Spec.Repository.URL)
+	plain, err := reader.Read(ctx, host.Namespace, host.CredentialsSecretName(), host.Spec.Repository.URL)
 	f.credential, f.credentialErr = plain, asStatus(err)
 
 	// Nothing here changes these, so the copies are saved.

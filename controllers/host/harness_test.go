@@ -397,7 +397,7 @@ const repositoryPassword = "correct horse battery staple"
 
 func newHost(name string) *v1alpha1.Host {
 	host := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"role": "web"}}}
-	host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/" + name, CredentialsSecretRef: v1alpha1.LocalReference{Name: "repo"}}
+	host.Spec.Repository = v1alpha1.Repository{URL: "rest:https://backup.example.com/" + name, CredentialsSecretRef: &v1alpha1.LocalReference{Name: "repo"}}
 	return host
 }
 

@@ -56,7 +56,7 @@ func bySecret(object client.Object) []string {
 	if !ok {
 		return nil
 	}
-	return []string{host.Spec.Repository.CredentialsSecretRef.Name}
+	return []string{host.CredentialsSecretName()}
 }
 
 // byGateway leaves out sessions that have ended: whether their replica lives does not matter.

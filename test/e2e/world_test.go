@@ -78,7 +78,7 @@ func (w *world) host(name string, options ...hostOption) *v1alpha1.Host {
 	host := &v1alpha1.Host{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"role": name}},
 		Spec: v1alpha1.HostSpec{Repository: v1alpha1.Repository{
-			URL: w.Rest.RepositoryURL(user), CredentialsSecretRef: v1alpha1.LocalReference{Name: secret.Name}, CABundle: string(ca),
+			URL: w.Rest.RepositoryURL(user), CredentialsSecretRef: &v1alpha1.LocalReference{Name: secret.Name}, CABundle: string(ca),
 		}},
 	}
 	for _, o := range options {
