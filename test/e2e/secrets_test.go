@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,8 +32,11 @@ type arguments struct {
 func watchArguments(t *testing.T) *arguments {
 	ctx, cancel := context.WithCancel(t.Context())
 	a := &arguments{t: t, stop: cancel, seen: map[string]bool{}}
+	look := time.NewTicker(5 * time.Millisecond)
 	a.wg.Go(func() {
+		defer look.Stop()
 		for ctx.Err() == nil {
+			<-look.C
 			files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 			for _, file := range files {
 				if raw, err := os.ReadFile(file); err == nil && len(raw) > 0 {

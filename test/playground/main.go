@@ -58,7 +58,7 @@ func up(ctx context.Context, dir string) error {
 	if _, err := scenario.WriteObjects(s, objects, source); err != nil {
 		return err
 	}
-	log("\nThe playground runs: API server, controllers, gateway (%s), rest-server (%s).\n", s.URL, s.Rest.URL())
+	log("\nThe playground runs: API server, controllers, gateway (%s), rest-server (%s).\n", s.URL, s.AppendOnly.URL())
 	return explain(dir)
 }
 

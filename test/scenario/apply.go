@@ -81,7 +81,7 @@ func (r *Run) apply(ctx context.Context) (string, error) {
 	return "the samples, with a kustomize overlay for this repository", nil
 }
 
-// WriteObjects makes a user at the stack's rest-server, and writes a kustomize overlay over the shipped samples into dir: the Host backs
+// WriteObjects makes a user at the stack's append-only rest-server, and writes a kustomize overlay over the shipped samples into dir: the Host backs
 // up source into that user's repository, every minute. It returns the passwords by name.
 func WriteObjects(s *stack.Stack, dir, source string) (map[string]string, error) {
 	password, err := NewPassword()
@@ -92,7 +92,7 @@ func WriteObjects(s *stack.Stack, dir, source string) (map[string]string, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Rest.SetUser(Host, restPassword); err != nil {
+	if err := s.AppendOnly.SetUser(Host, restPassword); err != nil {
 		return nil, err
 	}
 	root, err := env.Root()
@@ -117,7 +117,7 @@ func WriteObjects(s *stack.Stack, dir, source string) (map[string]string, error)
 	}
 	var text bytes.Buffer
 	err = overlay.Execute(&text, map[string]string{
-		"Samples": samples, "URL": s.Rest.RepositoryURL(Host), "CA": string(ca),
+		"Samples": samples, "URL": s.AppendOnly.RepositoryURL(Host), "CA": string(ca),
 		"Password": password, "RestPassword": restPassword, "Source": source,
 	})
 	if err != nil {
@@ -129,7 +129,7 @@ func WriteObjects(s *stack.Stack, dir, source string) (map[string]string, error)
 
 func (r *Run) enroll(ctx context.Context) (string, error) {
 	agent, err := r.Stack.NewMachine(stack.Machine{
-		Namespace: Namespace, Host: Host, Flags: []string{"--allow-restore=" + r.Restored}, Unprivileged: true,
+		Namespace: Namespace, Host: Host, Flags: []string{"--allow-restore=" + r.Restored, "--allow-hooks=dir:" + r.hookDir(), "--allow-commands=allow"}, Unprivileged: true,
 	})
 	if err != nil {
 		return "", err

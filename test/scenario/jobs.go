@@ -116,7 +116,7 @@ func (r *Run) plainRestic(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	url := r.Stack.Rest.RepositoryURL(Host)
+	url := r.Stack.AppendOnly.RepositoryURL(Host)
 	r.Print("   RESTIC_PASSWORD=… RESTIC_REST_USERNAME=%s RESTIC_REST_PASSWORD=… \\\n   restic -r %s --cacert %s snapshots --host %s.%s",
 		Host, url, r.Stack.CA.CertFile, Host, Namespace)
 	command := exec.CommandContext(ctx, binary, "-r", url, "--cacert", r.Stack.CA.CertFile, "--no-cache", "snapshots", "--host", Host+"."+Namespace)

@@ -32,7 +32,7 @@ type Options struct {
 	Print func(format string, args ...any)
 }
 
-// Run is the main job on a running stack.
+// Run is the main job, and what keeps its repository healthy, on a running stack.
 type Run struct {
 	Options
 	Stack *stack.Stack
@@ -77,12 +77,29 @@ func New(s *stack.Stack, options Options) (*Run, error) {
 	}, nil
 }
 
-// All does every step in order and stops at the first that fails.
+// step is something to do, and to see.
+type step struct {
+	name string
+	do   func(context.Context) (string, error)
+}
+
+// All does every step of both acts in order and stops at the first that fails.
 func (r *Run) All(ctx context.Context) error {
-	steps := []struct {
-		name string
-		do   func(context.Context) (string, error)
-	}{
+	for _, act := range []struct {
+		name  string
+		steps []step
+	}{{"The main job", r.mainJob()}, {"What keeps a repository healthy", r.upkeep()}} {
+		r.Print("\n==== %s", act.name)
+		if err := r.do(ctx, act.steps); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mainJob is the first act.
+func (r *Run) mainJob() []step {
+	return []step{
 		{"make files to back up", r.makeTree},
 		{"kubectl apply the samples", r.apply},
 		{"enrol the machine with the line from its Secret", r.enroll},
@@ -95,6 +112,9 @@ func (r *Run) All(ctx context.Context) error {
 		{"compare it with the original", r.compare},
 		{"read the snapshots with plain restic", r.plainRestic},
 	}
+}
+
+func (r *Run) do(ctx context.Context, steps []step) error {
 	for _, step := range steps {
 		r.Print("\n== %s", step.name)
 		began := time.Now()

@@ -30,8 +30,6 @@ type Options struct {
 	Gateways int
 	// Balanced puts a Balancer before the replicas; implied by more than one.
 	Balanced bool
-	// AppendOnly starts the rest-server with --append-only.
-	AppendOnly bool
 	// ControllerArgs and GatewayArgs are added to the programs' flags.
 	ControllerArgs []string
 	GatewayArgs    []string
@@ -44,9 +42,11 @@ type Options struct {
 // Stack is a running restic-manager.
 type Stack struct {
 	Options
-	CP         *env.ControlPlane
-	CA         *env.CA
+	CP *env.ControlPlane
+	CA *env.CA
+	// Rest and AppendOnly serve the same repositories, each with users of its own: whoever is let in by Rest may delete, by AppendOnly not.
 	Rest       *env.RestServer
+	AppendOnly *env.RestServer
 	Controller *env.Process
 	Replicas   []*Gateway
 	Balancer   *Balancer
@@ -99,9 +99,7 @@ func (s *Stack) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.Rest, err = env.StartRestServer(ctx, env.RestServerOptions{
-		Dir: filepath.Join(s.Dir, "rest-server"), CA: s.CA, AppendOnly: s.AppendOnly, Detach: s.Detach, Log: s.Log,
-	}); err != nil {
+	if err := s.startRestServers(ctx); err != nil {
 		return err
 	}
 	if err := s.deploy(ctx); err != nil {
@@ -111,6 +109,17 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	return s.startController(ctx)
+}
+
+// startRestServers starts the two ways to one folder of repositories.
+func (s *Stack) startRestServers(ctx context.Context) (err error) {
+	options := env.RestServerOptions{Dir: filepath.Join(s.Dir, "rest-server"), CA: s.CA, Detach: s.Detach, Log: s.Log}
+	if s.Rest, err = env.StartRestServer(ctx, options); err != nil {
+		return err
+	}
+	options.Name, options.Data, options.AppendOnly = env.RestServerBinary+"-append-only", s.Rest.Data, true
+	s.AppendOnly, err = env.StartRestServer(ctx, options)
+	return err
 }
 
 // deploy applies what the programs need in the cluster.
@@ -222,8 +231,10 @@ func (s *Stack) Stop() error {
 	for _, g := range s.Replicas {
 		errs = append(errs, g.Stop())
 	}
-	if s.Rest != nil {
-		errs = append(errs, s.Rest.Stop())
+	for _, server := range []*env.RestServer{s.AppendOnly, s.Rest} {
+		if server != nil {
+			errs = append(errs, server.Stop())
+		}
 	}
 	if s.ownsCP && s.CP != nil {
 		errs = append(errs, s.CP.Stop())
