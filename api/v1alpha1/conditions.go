@@ -72,8 +72,10 @@ const (
 	ConditionRepositoryHealthy = "RepositoryHealthy"
 	ReasonCheckPassed          = "CheckPassed"
 	ReasonCheckFailed          = "CheckFailed"
-	ReasonVerificationFailed   = "VerificationFailed"
-	ReasonNotCheckedYet        = "NotCheckedYet"
+	// ReasonVerificationPassed: a restore drill passed, and no check has run yet.
+	ReasonVerificationPassed = "VerificationPassed"
+	ReasonVerificationFailed = "VerificationFailed"
+	ReasonNotCheckedYet      = "NotCheckedYet"
 
 	// ConditionCredentialsExported is present for a Host whose repository password was made by the controllers: true once a person said that a copy
 	// is kept outside the cluster (annotation credentials-exported on the Secret).
@@ -87,6 +89,11 @@ const (
 	// an executorRef.
 	ConditionAdminCredentialsExposed = "AdminCredentialsExposed"
 	ReasonNoExecutor                 = "NoExecutor"
+
+	// ConditionAdminCredentialsReady: the Secret that adminCredentialsSecretRef names is there and labelled. Present while the reference is set. What
+	// is in it is judged when a job needs it.
+	ConditionAdminCredentialsReady = "AdminCredentialsReady"
+	ReasonCredentialsFound         = "CredentialsFound"
 
 	// ConditionAllowedByMachine: the machine's agent.yaml allows the hooks and commands that its set holds. Present when it holds any.
 	ConditionAllowedByMachine = "AllowedByMachine"

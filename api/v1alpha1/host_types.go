@@ -64,8 +64,8 @@ type HostStatus struct {
 	// +optional
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready, Enrolled, Connected, ScheduleSetApplied, RepositoryReady, RepositoryHealthy, CredentialsExported, AdminCredentialsExposed,
-	// AllowedByMachine, ClockSynchronised, Stalled, DuplicateIdentity.
+	// Conditions: Ready, Enrolled, Connected, ScheduleSetApplied, RepositoryReady, RepositoryHealthy, CredentialsExported, AdminCredentialsReady,
+	// AdminCredentialsExposed, AllowedByMachine, ClockSynchronised, Stalled, DuplicateIdentity.
 	// Written by the controllers.
 	// +optional
 	// +listType=map
