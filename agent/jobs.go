@@ -111,6 +111,9 @@ func (o *observer) Finished(m wire.JobFinished) error {
 // RepoState implements job.Observer.
 func (o *observer) RepoState(m wire.RepoState) { o.repository.report(m) }
 
+// RepoStats implements job.Observer.
+func (o *observer) RepoStats(m wire.RepoStats) { o.reports.add(&m) }
+
 // cut shortens a text for people to at most limit bytes.
 func cut(text string, limit int) string {
 	if len(text) <= limit {

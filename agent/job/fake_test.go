@@ -85,13 +85,15 @@ type recorder struct {
 	progress chan wire.JobProgress
 	finished chan wire.JobFinished
 	states   chan wire.RepoState
+	stats    chan wire.RepoStats
 
 	mu      sync.Mutex
 	refused error // what Finished returns
 }
 
 func newRecorder() *recorder {
-	return &recorder{started: make(chan wire.JobStarted, 100), progress: make(chan wire.JobProgress, 10_000), finished: make(chan wire.JobFinished, 100), states: make(chan wire.RepoState, 100)}
+	return &recorder{started: make(chan wire.JobStarted, 100), progress: make(chan wire.JobProgress, 10_000), finished: make(chan wire.JobFinished, 100), states: make(chan wire.RepoState, 100),
+		stats: make(chan wire.RepoStats, 100)}
 }
 
 func (r *recorder) refuse(err error) {
@@ -103,6 +105,7 @@ func (r *recorder) refuse(err error) {
 func (r *recorder) Started(m wire.JobStarted)   { r.started <- m }
 func (r *recorder) Progress(m wire.JobProgress) { r.progress <- m }
 func (r *recorder) RepoState(m wire.RepoState)  { r.states <- m }
+func (r *recorder) RepoStats(m wire.RepoStats)  { r.stats <- m }
 func (r *recorder) Finished(m wire.JobFinished) error {
 	r.finished <- m
 	r.mu.Lock()

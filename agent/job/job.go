@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -21,12 +20,20 @@ type Job struct {
 	Repository wire.Repository
 	// Bandwidth caps this job; a group's own caps go first.
 	Bandwidth wire.Bandwidth
-	// Backup is set for kind Backup, Restore for kind Restore.
+	// TargetHost is the Host whose repository the work is on; empty means the machine's own. Ref.TargetHost is made equal to it.
+	TargetHost string
+	// Exactly the one that Ref.Kind names is set; Init and Unlock have none.
 	Backup  *wire.SourceGroup
 	Restore *wire.Restore
-	// Credential is asked when restic is about to start, and not kept. Required.
+	Forget  *wire.Forget
+	Prune   *wire.Prune
+	Check   *wire.Check
+	Verify  *wire.Verify
+	// Hooks of the host, for kind Backup; those of the group are in Backup.
+	Hooks *wire.Hooks
+	// Credential is asked at each attempt when restic is about to start, and what it returns is not kept. Required.
 	Credential func() (wire.Credential, error)
-	// Deadline bounds the run; 0 means no bound.
+	// Deadline bounds all attempts and the waits between them; 0 means no bound.
 	Deadline time.Duration
 	// NotAfter is when the job may no longer start; zero means any time.
 	NotAfter time.Time
@@ -38,42 +45,14 @@ type Job struct {
 type Observer interface {
 	// Started comes when a job is queued behind another one, when it begins, and again for each duplicate.
 	Started(wire.JobStarted)
-	// Progress comes at most once a second for each job.
+	// Progress comes at most once a second for each job, and when a job begins to wait for its next attempt.
 	Progress(wire.JobProgress)
 	// Finished returns nil once the report is kept durably; an error has it delivered again later, after a restart too.
 	Finished(wire.JobFinished) error
 	// RepoState comes when the state of a repository changed.
 	RepoState(wire.RepoState)
-}
-
-// Options of a Manager.
-type Options struct {
-	// Dir is the ledger's folder, LogDir that of the logs, RestoreDir the default parent of restores; CacheDir and TempDir are restic's. All are absolute,
-	// and made when missing.
-	Dir, LogDir, CacheDir, TempDir, RestoreDir string
-	// AllowRestore are folders below which restores may write, beside RestoreDir (agent.yaml, allow.restore).
-	AllowRestore []string
-	// Protected folders are never restored into or over, whatever is allowed: the agent's own state. ConfigDirs likewise: they hold agent.yaml, by which
-	// the owner says what is allowed.
-	Protected, ConfigDirs []string
-	// AllowRclone is the consent to rclone (agent.yaml, allow.rclone).
-	AllowRclone bool
-	// Restic finds restic; it is asked at each job, so that a restic installed later is found. Required.
-	Restic func(context.Context) (restic.Binary, error)
-	// Proxy is handed to restic.
-	Proxy map[string]string
-	// Observer is required.
-	Observer Observer
-	// MaxQueued bounds the jobs that wait or run. Default 200.
-	MaxQueued int
-	// MaxLogs and MaxLogBytes bound the log folder. Defaults 200 and 256 MiB.
-	MaxLogs     int
-	MaxLogBytes int64
-	// UnreachableAfter, RetryLock and Grace are those of restic.Runner; 0 means its defaults.
-	UnreachableAfter, RetryLock, Grace time.Duration
-	// Clock defaults to the machine's, Logger to slog.Default().
-	Clock  clock.Clock
-	Logger *slog.Logger
+	// RepoStats comes after a listing of the machine's own snapshots.
+	RepoStats(wire.RepoStats)
 }
 
 // Errors of Submit and Cancel.
@@ -88,34 +67,9 @@ var (
 	ErrClosed = errors.New("the agent is stopping")
 )
 
-func (o *Options) check() error {
-	for name, path := range map[string]string{"Dir": o.Dir, "LogDir": o.LogDir, "CacheDir": o.CacheDir, "TempDir": o.TempDir, "RestoreDir": o.RestoreDir} {
-		if !filepath.IsAbs(path) {
-			return fmt.Errorf("job: %s %q is not an absolute path", name, path)
-		}
-	}
-	if o.Observer == nil || o.Restic == nil {
-		return errors.New("job: Observer and Restic are required")
-	}
-	if o.MaxQueued <= 0 {
-		o.MaxQueued = 200
-	}
-	if o.MaxLogs <= 0 {
-		o.MaxLogs = 200
-	}
-	if o.MaxLogBytes <= 0 {
-		o.MaxLogBytes = 256 << 20
-	}
-	if o.Clock == nil {
-		o.Clock = clock.Real{}
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	return nil
-}
-
 func (j *Job) validate() error {
+	j.Ref.TargetHost = orElse(j.TargetHost, j.Ref.TargetHost)
+	j.TargetHost = j.Ref.TargetHost
 	if err := j.Ref.Validate(); err != nil {
 		return fmt.Errorf("job: %w", err)
 	}
@@ -124,16 +78,40 @@ func (j *Job) validate() error {
 		return errors.New("job: Credential is missing")
 	case j.Repository.URL == "":
 		return errors.New("job: repository.url is missing")
-	case (j.Ref.Kind == wire.JobBackup) != (j.Backup != nil):
-		return errors.New("job: backup belongs to kind Backup, and only there")
-	case (j.Ref.Kind == wire.JobRestore) != (j.Restore != nil):
-		return errors.New("job: restore belongs to kind Restore, and only there")
+	case !slices.Contains(wire.JobKinds(), j.Ref.Kind):
+		return fmt.Errorf("job: kind %q is not known to this version of the agent", j.Ref.Kind)
+	case j.Hooks != nil && j.Ref.Kind != wire.JobBackup:
+		return errors.New("job: hooks belong to kind Backup, and only there")
 	}
-	switch j.Ref.Kind {
-	case wire.JobBackup, wire.JobRestore, wire.JobInit:
-		return nil
+	for _, part := range []struct {
+		kind  wire.JobKind
+		is    bool
+		valid func() error
+	}{
+		{wire.JobBackup, j.Backup != nil, nil},
+		{wire.JobRestore, j.Restore != nil, nil},
+		// Forget is refused here too when a policy is empty: it would remove everything.
+		{wire.JobForget, j.Forget != nil, j.Forget.Validate},
+		{wire.JobPrune, j.Prune != nil, j.Prune.Validate},
+		{wire.JobCheck, j.Check != nil, j.Check.Validate},
+		{wire.JobVerify, j.Verify != nil, j.Verify.Validate},
+	} {
+		name := strings.ToLower(string(part.kind))
+		if part.is != (j.Ref.Kind == part.kind) {
+			return fmt.Errorf("job: %s belongs to kind %s, and only there", name, part.kind)
+		}
+		if part.is && part.valid != nil {
+			if err := part.valid(); err != nil {
+				return fmt.Errorf("job: %s: %w", name, err)
+			}
+		}
 	}
-	return fmt.Errorf("job: kind %q is not known to this version of the agent", j.Ref.Kind)
+	return nil
+}
+
+// queueKey names the repository, whichever way the job takes to it.
+func queueKey(r wire.Repository) string {
+	return strings.TrimRight(orElse(r.SameAs, r.URL), "/")
 }
 
 // runner is what a job needs of restic.Runner.

@@ -98,8 +98,10 @@ func (m *Manager) attempt(ctx context.Context, j *Job, watch *watch, result *res
 			done, err := r.Restore(ctx, restoreOptions(j, repository, target), watch)
 			result.restore(done, target)
 			return err
-		default:
+		case wire.JobInit:
 			return r.Init(ctx, repository, watch)
+		default:
+			return &preparation{wire.ReasonRefused, fmt.Sprintf("This version of the agent cannot run jobs of kind %s; upgrade it.", j.Ref.Kind)}
 		}
 	}
 	err = work()
