@@ -102,7 +102,7 @@ verify-manifests: components
 .PHONY: test
 test: components ## Run all tests, on real components (about 12 minutes on two cores).
 	@echo "running all tests; the end-to-end tests run beside the others and are printed last"
-	@go test $(TEST_FLAGS) -count=1 ./test/e2e >.cache/e2e.log 2>&1 & e2e=$$!; result=0; \
+	@go test $(TEST_FLAGS) -count=1 -parallel 6 ./test/e2e >.cache/e2e.log 2>&1 & e2e=$$!; result=0; \
 	go test $(TEST_FLAGS) $$(go list ./... | grep -v '/test/e2e$$') || result=1; \
 	echo "waiting for the end-to-end tests (.cache/e2e.log)"; \
 	wait $$e2e || result=1; \

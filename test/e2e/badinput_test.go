@@ -17,6 +17,7 @@ import (
 )
 
 func TestABadScheduleIsToldAndTheRestWorks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "bad-schedule")
 	w.host("one")
 	w.host("two")
@@ -61,6 +62,7 @@ func TestABadScheduleIsToldAndTheRestWorks(t *testing.T) {
 }
 
 func TestTroubleWithARepositoryIsNamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "repository")
 	port, err := env.FreePort()
 	w.must(err)
@@ -105,23 +107,30 @@ func TestTroubleWithARepositoryIsNamed(t *testing.T) {
 // restic runs restic by hand on a host's repository, with a repository password of its own.
 func (w *world) restic(host *v1alpha1.Host, password string, args ...string) string {
 	w.Helper()
-	binary, err := env.Binary("", env.Restic)
-	w.must(err)
-	var secret corev1.Secret
-	w.must(w.Get(w.Context(), keyOf(w.ns, host.Spec.Repository.CredentialsSecretRef.Name), &secret))
-	command := exec.CommandContext(w.Context(), binary, append([]string{"--no-cache", "--cacert", w.CA.CertFile}, args...)...)
-	command.Env = []string{
-		"RESTIC_REPOSITORY=" + w.Rest.RepositoryURL(host.Name+"."+w.ns), "RESTIC_PASSWORD=" + password,
-		"RESTIC_REST_USERNAME=" + string(secret.Data["RESTIC_REST_USERNAME"]), "RESTIC_REST_PASSWORD=" + string(secret.Data["RESTIC_REST_PASSWORD"]),
-	}
-	out, err := command.CombinedOutput()
+	out, err := w.resticCommand(host, password, args...).CombinedOutput()
 	if err != nil {
 		w.Fatalf("restic %v: %v: %s", args, err, out)
 	}
 	return string(out)
 }
 
+// resticCommand is plain restic on a host's repository, with the host's rights.
+func (w *world) resticCommand(host *v1alpha1.Host, password string, args ...string) *exec.Cmd {
+	w.Helper()
+	binary, err := env.Binary("", env.Restic)
+	w.must(err)
+	var secret corev1.Secret
+	w.must(w.Get(w.Context(), keyOf(w.ns, host.CredentialsSecretName()), &secret))
+	command := exec.CommandContext(w.Context(), binary, append([]string{"--no-cache", "--cacert", w.CA.CertFile}, args...)...)
+	command.Env = []string{
+		"RESTIC_REPOSITORY=" + host.Spec.Repository.URL, "RESTIC_PASSWORD=" + password,
+		"RESTIC_REST_USERNAME=" + string(secret.Data["RESTIC_REST_USERNAME"]), "RESTIC_REST_PASSWORD=" + string(secret.Data["RESTIC_REST_PASSWORD"]),
+	}
+	return command
+}
+
 func TestAMissingPathIsToldWithBothVersionsOfRestic(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "missing-path")
 	for host, component := range map[string]string{"new": env.Restic, "old": env.ResticOld} {
 		binary, err := env.Binary("", component)
@@ -143,6 +152,7 @@ func TestAMissingPathIsToldWithBothVersionsOfRestic(t *testing.T) {
 }
 
 func TestAnAgentYAMLThatIsNotYAMLIsNamed(t *testing.T) {
+	t.Parallel()
 	s, _ := theStack(t)
 	path := filepath.Join(t.TempDir(), "agent.yaml")
 	if err := os.WriteFile(path, []byte("host: {namespace: shop\n\tname"), 0o600); err != nil {
@@ -158,6 +168,7 @@ func TestAnAgentYAMLThatIsNotYAMLIsNamed(t *testing.T) {
 }
 
 func TestACredentialSecretThatCannotBeUsedIsNamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "credentials")
 	tests := map[string]struct {
 		option   hostOption

@@ -96,6 +96,7 @@ func TestABackupGoesOnWhileTheControlPlaneIsKilled(t *testing.T) {
 }
 
 func TestAnAgentThatIsKilledReportsTheJobFailedAndLeavesNoRestic(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "kill-agent")
 	w.slowBackup()
 	agent := w.agent("one")
@@ -126,6 +127,7 @@ func TestAnAgentThatIsKilledReportsTheJobFailedAndLeavesNoRestic(t *testing.T) {
 }
 
 func TestACancelledJobStopsResticAndIsNotAFailureOfTheGroup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "cancel")
 	w.slowBackup()
 	agent := w.agent("one")

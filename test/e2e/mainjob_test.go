@@ -16,6 +16,7 @@ import (
 )
 
 func TestTheMainJobWorksAndNoSecretIsSeenAnywhere(t *testing.T) {
+	t.Parallel()
 	s, c := theStack(t)
 	run, err := scenario.New(s, scenario.Options{Files: 1000, Print: t.Logf})
 	if err != nil {
@@ -53,6 +54,7 @@ func TestTheMainJobWorksAndNoSecretIsSeenAnywhere(t *testing.T) {
 }
 
 func TestAnAgentFollowsEveryChangeOfASchedule(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "follow")
 	w.host("one")
 	w.group("data", "one", w.files("one", "a"))

@@ -78,6 +78,7 @@ func TestAnAgentMovesBetweenReplicasWithAllThatBelongsToIt(t *testing.T) {
 }
 
 func TestAClonedMachineIsReportedAndDoesNotFlap(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "clone")
 	w.host("one")
 	w.group("data", "one", w.files("one", "a"))
