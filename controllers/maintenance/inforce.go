@@ -1,0 +1,124 @@
+package maintenance
+
+import (
+	"cmp"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+)
+
+// InForce is the RepoMaintenance that counts for a host, out of those of its namespace; nil for none. Of several that select it, the oldest that
+// people made counts (then the first by name); one that was made by default counts only when people made none, so that an invalid one of theirs
+// keeps the default from acting. Being suspended does not keep one from being in force. The result points into all.
+func InForce(host *v1alpha1.Host, all []v1alpha1.RepoMaintenance) *v1alpha1.RepoMaintenance {
+	return NewIndex(all).InForce(host)
+}
+
+// InForceForRepository is the RepoMaintenance that counts for a repository and the host through which it does: the oldest of the sharing hosts for which
+// one counts that people made, else the oldest of all. It is nil when none counts for that host, and both are for no hosts. all are those of the
+// namespace.
+func InForceForRepository(sharing []*v1alpha1.Host, all []v1alpha1.RepoMaintenance) (*v1alpha1.Host, *v1alpha1.RepoMaintenance) {
+	return NewIndex(all).InForceForRepository(sharing)
+}
+
+// IsDefault tells whether a RepoMaintenance was made for a Host that none selected, and may go by itself.
+func IsDefault(m *v1alpha1.RepoMaintenance) bool { return m.Labels[v1alpha1.LabelDefault] == "true" }
+
+// Index answers for many hosts of one namespace which RepoMaintenance counts. It is only read after NewIndex, and may be shared.
+type Index struct {
+	byName    map[string][]*entry // those with a hostRef
+	selecting []*entry
+}
+
+type entry struct {
+	*v1alpha1.RepoMaintenance
+	valid    bool
+	selector labels.Selector // nil: by name
+}
+
+// NewIndex prepares the RepoMaintenances of one namespace. Those that are being deleted, and those whose label selector does not parse, select nothing.
+func NewIndex(all []v1alpha1.RepoMaintenance) *Index {
+	index := &Index{byName: map[string][]*entry{}}
+	for i := range all {
+		m := &all[i]
+		e := &entry{RepoMaintenance: m, valid: CheckSpec(&m.Spec) == nil}
+		switch {
+		case !m.DeletionTimestamp.IsZero():
+		case m.Spec.HostRef != nil:
+			index.byName[m.Spec.HostRef.Name] = append(index.byName[m.Spec.HostRef.Name], e)
+		case m.Spec.HostSelector != nil:
+			if selector, err := metav1.LabelSelectorAsSelector(m.Spec.HostSelector); err == nil {
+				e.selector = selector
+				index.selecting = append(index.selecting, e)
+			}
+		}
+	}
+	return index
+}
+
+// Selecting returns those that select a host: the one that counts first, then in the order in which they would take its place. Invalid ones are among them.
+func (x *Index) Selecting(host *v1alpha1.Host) []*v1alpha1.RepoMaintenance {
+	var found []*v1alpha1.RepoMaintenance
+	for _, e := range x.entriesFor(host) {
+		found = append(found, e.RepoMaintenance)
+	}
+	return found
+}
+
+// InForce is the RepoMaintenance that counts for a host; see the function of this name.
+func (x *Index) InForce(host *v1alpha1.Host) *v1alpha1.RepoMaintenance {
+	entries := x.entriesFor(host)
+	people := slices.ContainsFunc(entries, func(e *entry) bool { return !IsDefault(e.RepoMaintenance) })
+	for _, e := range entries {
+		if e.valid && !(people && IsDefault(e.RepoMaintenance)) {
+			return e.RepoMaintenance
+		}
+	}
+	return nil
+}
+
+// InForceForRepository is the RepoMaintenance that counts for a repository; see the function of this name.
+func (x *Index) InForceForRepository(sharing []*v1alpha1.Host) (*v1alpha1.Host, *v1alpha1.RepoMaintenance) {
+	for _, host := range slices.SortedFunc(slices.Values(sharing), byAge) {
+		if m := x.InForce(host); m != nil && !IsDefault(m) {
+			return host, m
+		}
+	}
+	anchor := Anchor(sharing)
+	if anchor == nil {
+		return nil, nil
+	}
+	return anchor, x.InForce(anchor)
+}
+
+func (x *Index) entriesFor(host *v1alpha1.Host) []*entry {
+	entries := slices.Clone(x.byName[host.Name])
+	for _, e := range x.selecting {
+		if e.selector.Matches(labels.Set(host.Labels)) {
+			entries = append(entries, e)
+		}
+	}
+	slices.SortFunc(entries, func(a, b *entry) int {
+		return cmp.Or(
+			compareBools(IsDefault(a.RepoMaintenance), IsDefault(b.RepoMaintenance)),
+			compareBools(!a.valid, !b.valid),
+			a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+			cmp.Compare(a.Name, b.Name),
+		)
+	})
+	return entries
+}
+
+// compareBools puts false first.
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

@@ -1,0 +1,38 @@
+package maintenance
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+)
+
+// Key identifies a Host's repository inside its namespace: the URL without slashes at its end.
+func Key(host *v1alpha1.Host) string { return strings.TrimRight(host.Spec.Repository.URL, "/") }
+
+// Sharing returns the hosts that share a host's repository, itself among them, oldest first (then by name). hosts may be of several namespaces; those
+// of another one, and those that are being deleted, are left out.
+func Sharing(host *v1alpha1.Host, hosts []v1alpha1.Host) []*v1alpha1.Host {
+	var sharing []*v1alpha1.Host
+	key := Key(host)
+	for i := range hosts {
+		if h := &hosts[i]; h.Namespace == host.Namespace && h.DeletionTimestamp.IsZero() && Key(h) == key {
+			sharing = append(sharing, h)
+		}
+	}
+	slices.SortFunc(sharing, byAge)
+	return sharing
+}
+
+// Anchor is the oldest of the hosts that share a repository; nil for none. What is named after a repository is named after it.
+func Anchor(sharing []*v1alpha1.Host) *v1alpha1.Host {
+	if len(sharing) == 0 {
+		return nil
+	}
+	return slices.MinFunc(sharing, byAge)
+}
+
+func byAge(a, b *v1alpha1.Host) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+}
