@@ -56,7 +56,8 @@ func TestTheProtocolPageNamesEveryLimit(t *testing.T) {
 	for name, value := range map[string]int{
 		"MaxFrame": wire.MaxFrame, "MaxBundle": wire.MaxBundle, "MaxString": wire.MaxString, "MaxName": wire.MaxName,
 		"MaxGroups": wire.MaxGroups, "MaxSchedules": wire.MaxSchedules, "MaxPaths": wire.MaxPaths, "MaxLogTail": wire.MaxLogTail,
-		"MaxListed": wire.MaxListed, "MaxSignatures": wire.MaxSignatures, "MaxCredentials": wire.MaxCredentials, "MaxSealed": wire.MaxSealed,
+		"MaxListed": wire.MaxListed, "MaxForgets": wire.MaxForgets, "MaxForgetResults": wire.MaxForgetResults, "MaxSample": wire.MaxSample,
+		"MaxHooks": wire.MaxHooks, "MaxArgs": wire.MaxArgs, "MaxWindows": wire.MaxWindows, "MaxSignatures": wire.MaxSignatures, "MaxCredentials": wire.MaxCredentials, "MaxSealed": wire.MaxSealed,
 	} {
 		if row := fmt.Sprintf("| `%s` | %d |", name, value); !strings.Contains(string(raw), row) {
 			t.Errorf("the page lacks the row %q", row)
@@ -106,7 +107,7 @@ func (r *reference) page() string {
 	}
 	r.printf("\n## Signed documents\n")
 	for _, d := range []struct{ typ, golden string }{
-		{"ScheduleSet", "document.schedule-set"}, {"JobCommand", "document.job-command.restore"}, {"JobCancel", "document.job-cancel"},
+		{"ScheduleSet", "document.schedule-set"}, {"JobCommand", "document.job-command.forget"}, {"JobCancel", "document.job-cancel"},
 		{"HelloBody", "document.hello-body"}, {"EnrolVerdict", "document.enrol-verdict"},
 	} {
 		r.printf("\n### %s\n", d.typ)
@@ -123,8 +124,10 @@ func (r *reference) page() string {
 	}
 	r.printf("\n## Parts of messages and documents\n")
 	for _, name := range []string{
-		"HostRef", "Identity", "SigningKey", "Signature", "System", "Repository", "Bandwidth", "SourceGroup", "Schedule", "CredentialHash",
-		"SealedCredential", "Credential", "Restore", "JobRef", "ReportID", "BackupSummary", "RestoreSummary",
+		"HostRef", "Identity", "SigningKey", "Signature", "System", "Repository", "Bandwidth", "BandwidthWindow", "SourceGroup", "Hooks", "Hook",
+		"Schedule", "CredentialHash", "SealedCredential", "Credential", "NotAllowed", "Restore", "Forget", "ForgetGroup", "Retention", "Prune", "Check",
+		"Verify", "VerifyGroup", "JobRef", "ReportID", "BackupSummary", "RestoreSummary", "ForgetSummary", "ForgetGroupResult", "PruneSummary",
+		"CheckSummary", "VerifySummary", "VerifyGroupResult", "RepositoryStats", "GroupStats",
 	} {
 		r.printf("\n### %s\n", name)
 		r.structure(name)

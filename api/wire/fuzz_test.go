@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,11 +31,12 @@ func same(t *testing.T, first, second any) {
 func seedFrames(f *testing.F, types ...wire.Type) {
 	f.Helper()
 	for _, typ := range types {
-		raw, err := os.ReadFile(goldenPath(string(typ)))
-		if err != nil {
-			f.Fatal(err)
+		seedFiles(f, string(typ), func(raw []byte) { f.Add(raw) })
+	}
+	for name := range sampleVariants(f) {
+		if slices.ContainsFunc(types, func(typ wire.Type) bool { return strings.HasPrefix(name, string(typ)+".") }) {
+			seedFiles(f, name, func(raw []byte) { f.Add(raw) })
 		}
-		f.Add(raw)
 	}
 }
 
@@ -120,14 +122,18 @@ func fuzzOpen(t *testing.T, envelope wire.Envelope) wire.Message {
 
 // FuzzMessages fuzzes the payload of every type.
 func FuzzMessages(f *testing.F) {
-	for i, typ := range wire.Types() {
-		seedFiles(f, string(typ), func(raw []byte) {
-			envelope, err := wire.Decode(raw)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(uint8(i), []byte(envelope.Payload))
-		})
+	add := func(raw []byte) {
+		envelope, err := wire.Decode(raw)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(slices.Index(wire.Types(), envelope.Type)), []byte(envelope.Payload))
+	}
+	for _, typ := range wire.Types() {
+		seedFiles(f, string(typ), add)
+	}
+	for name := range sampleVariants(f) {
+		seedFiles(f, name, add)
 	}
 	f.Fuzz(func(t *testing.T, which uint8, payload []byte) {
 		types := wire.Types()
@@ -187,7 +193,7 @@ func FuzzCommand(f *testing.F) {
 }
 
 func FuzzFinished(f *testing.F) {
-	seedFrames(f, wire.TypeJobFinished, wire.TypeRepoState)
+	seedFrames(f, wire.TypeJobFinished, wire.TypeRepoState, wire.TypeRepoStats)
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		report, ok := fuzzFrame(t, frame).(wire.Report)
 		if !ok {

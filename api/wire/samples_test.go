@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"testing"
 	"time"
 
@@ -217,6 +218,7 @@ func sampleMessages(t testing.TB) map[wire.Type]wire.Message {
 			Message: "backup.example.com:443 refuses the connection; restic tries again",
 			URL:     "rest:https://backup.example.com/web-1", Time: sampleTime,
 		},
+		&wire.RepoStats{Report: report(9), Stats: sampleStats(), URL: "rest:https://backup.example.com/web-1"},
 		&wire.ReportAck{Report: report(8), Discarded: true, Reason: "the Host does not exist any more"},
 		&wire.Drain{SpreadSeconds: 30},
 		&wire.Error{
@@ -235,7 +237,7 @@ func sampleMessages(t testing.TB) map[wire.Type]wire.Message {
 func sampleDocuments(t testing.TB) map[string]interface{ Validate() error } {
 	t.Helper()
 	hello := sampleHelloBody()
-	return map[string]interface{ Validate() error }{
+	documents := map[string]interface{ Validate() error }{
 		"document.schedule-set":           sampleSet(),
 		"document.schedule-set.tombstone": sampleTombstone(),
 		"document.job-command.restore":    sampleCommand(),
@@ -250,6 +252,8 @@ func sampleDocuments(t testing.TB) map[string]interface{ Validate() error } {
 		},
 		"token": sampleToken(),
 	}
+	maps.Copy(documents, maintenanceDocuments())
+	return documents
 }
 
 // newDocument returns an empty value of the type of a sample document.
@@ -273,6 +277,8 @@ func newDocument(v interface{ Validate() error }) interface{ Validate() error } 
 		return &wire.Error{}
 	case *wire.Token:
 		return &wire.Token{}
+	case *wireCredential:
+		return &wireCredential{}
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func TestScheduleSetsThatAreNotValid(t *testing.T) {
 		set("a set with many groups", func(s *wire.ScheduleSet) { s.Groups = make([]wire.SourceGroup, wire.MaxGroups+1) }, "groups has 101 entries"),
 		set("a set with many schedules", func(s *wire.ScheduleSet) { s.Schedules = make([]wire.Schedule, wire.MaxSchedules+1) }, "schedules has 101 entries"),
 		set("a set with a group twice", func(s *wire.ScheduleSet) { s.Groups = append(s.Groups, s.Groups[0]) }, `groups[1]: name "etc-and-home" stands twice`),
-		set("a group without includes", func(s *wire.ScheduleSet) { s.Groups[0].Includes = nil }, "groups[0]: includes are missing"),
+		set("a group without includes", func(s *wire.ScheduleSet) { s.Groups[0].Includes = nil }, "groups[0]: exactly one of includes and command is needed"),
 		set("a group with many excludes", func(s *wire.ScheduleSet) { s.Groups[0].Excludes = make([]string, wire.MaxPaths+1) }, "excludes has 501 entries"),
 		set("a group with a long path", func(s *wire.ScheduleSet) { s.Groups[0].Includes[1] = "/" + long(wire.MaxString) }, "includes[1] is longer than 4096 bytes"),
 		set("a schedule without cron", func(s *wire.ScheduleSet) { s.Schedules[0].Cron = "" }, "schedules[0]: cron is missing"),
@@ -158,7 +158,7 @@ func TestCommandsThatAreNotValid(t *testing.T) {
 		restore("a restore into a relative folder", func(c *wire.JobCommand) { c.Restore.Target = "srv" }, `target "srv" is not an absolute path`),
 		restore("a restore with includes and excludes", func(c *wire.JobCommand) { c.Restore.Excludes = []string{"*"} }, "includes and excludes exclude each other"),
 		restore("a restore that overwrites sometimes", func(c *wire.JobCommand) { c.Restore.Overwrite = "sometimes" }, `overwrite is "sometimes"`),
-		changed("a backup of nothing", sampleBackupCommand(), func(c *wire.JobCommand) { c.Backup.Includes = nil }, "backup: includes are missing"),
+		changed("a backup of nothing", sampleBackupCommand(), func(c *wire.JobCommand) { c.Backup.Includes = nil }, "backup: exactly one of includes and command is needed"),
 		changed("a cancellation with another label", sampleCancel(), func(c *wire.JobCancel) { c.Label = "" }, "label is"),
 		changed("a cancellation of nothing", sampleCancel(), func(c *wire.JobCancel) { c.UID = "" }, "uid is missing"),
 	})
