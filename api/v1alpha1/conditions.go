@@ -133,6 +133,8 @@ const (
 	ReasonEnforced    = "Enforced"
 	ReasonNoRetention = "NoRetention"
 	ReasonNoForget    = "NoForget"
+	// ReasonTagShared: another group of the same host has the same tag, so the snapshots of both are kept.
+	ReasonTagShared = "TagShared"
 )
 
 // Conditions of a RepoMaintenance, and their reasons.

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/restic-manager/restic-manager/api/cronspec"
@@ -24,15 +25,57 @@ func CheckSchedule(schedule *v1alpha1.Schedule) []Finding {
 	return findings
 }
 
-// CheckGroup tells what in a group cannot work on any host. A group with such a finding reaches no agent.
+// CheckGroup tells what in a group cannot work on any host. A group with such a finding reaches no agent, and none of its snapshots is forgotten.
 func CheckGroup(group *v1alpha1.SourceGroup) []Finding {
 	var findings []Finding
 	if _, err := matcher(group.Spec.Selector); err != nil {
 		findings = append(findings, invalidSelector(KindSourceGroup, group.Name, err))
 	}
+	findings = append(findings, checkTimeZone(KindSourceGroup, group.Name, group.Spec.Bandwidth, "")...)
 	compiled := Group(group)
 	if err := compiled.Validate(); err != nil {
 		findings = append(findings, Finding{Kind: KindSourceGroup, Name: group.Name, Field: "spec", Reason: v1alpha1.ReasonInvalid, Message: err.Error()})
 	}
 	return findings
+}
+
+// CheckRetention tells why a group's retention can not be followed: then nothing of the group is forgotten, and its backups go on. A group without a
+// retention has no such finding.
+func CheckRetention(group *v1alpha1.SourceGroup) []Finding {
+	if group.Spec.Retention == nil {
+		return nil
+	}
+	policy := Retention(group.Spec.Retention)
+	if err := policy.Validate(); err != nil {
+		return []Finding{{
+			Kind: KindSourceGroup, Name: group.Name, Field: "spec.retention", Reason: v1alpha1.ReasonInvalid,
+			Message: fmt.Sprintf("%s. Until it is corrected all snapshots are kept", err),
+		}}
+	}
+	return nil
+}
+
+// CheckHost tells what in a Host counts otherwise than it is written.
+func CheckHost(host *v1alpha1.Host) []Finding {
+	return checkTimeZone(KindHost, host.Name, host.Spec.Bandwidth, "; until it is corrected the windows count in UTC")
+}
+
+func checkTimeZone(kind, name string, b *v1alpha1.Bandwidth, remedy string) []Finding {
+	if b == nil {
+		return nil
+	}
+	err := checkZone(b.TimeZone)
+	if err == nil {
+		return nil
+	}
+	return []Finding{{
+		Kind: kind, Name: name, Field: "spec.bandwidth.timeZone", Reason: v1alpha1.ReasonInvalid,
+		Message: fmt.Sprintf("%s%s", err, remedy),
+	}}
+}
+
+// checkZone has one meaning of a time zone for schedules and windows.
+func checkZone(name string) error {
+	_, err := cronspec.Parse("@daily", name)
+	return err
 }

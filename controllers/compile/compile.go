@@ -28,6 +28,7 @@ func Compile(in Input) (wire.ScheduleSet, []Finding) {
 	ref := convert.Ref(in.Host)
 	groups, findings := groupsOf(in.Host, in.Groups)
 	schedules, more := schedulesOf(in.Host, in.Schedules, in.Groups, groups)
+	findings = slices.Concat(findings, more, CheckHost(in.Host), tagConflicts(in.Host, in.Groups))
 	return wire.ScheduleSet{
 		Label:        wire.ScheduleSetLabel,
 		Host:         ref,
@@ -35,12 +36,13 @@ func Compile(in Input) (wire.ScheduleSet, []Finding) {
 		Suspended:    in.Host.Spec.Suspend,
 		ResticHost:   ref.ResticHost(),
 		Repository:   Repository(in.Host),
-		Bandwidth:    bandwidth(in.Host.Spec.Bandwidth),
+		Bandwidth:    Bandwidth(in.Host),
+		Hooks:        Hooks(in.Host.Spec.Hooks),
 		Groups:       groups,
 		Schedules:    schedules,
 		SigningKeys:  sortedKeys(in.SigningKeys),
 		TLSPins:      slices.Sorted(slices.Values(in.TLSPins)),
-	}, sortFindings(append(findings, more...))
+	}, sortFindings(findings)
 }
 
 // Repository is the host's repository as the agent gets it.
@@ -52,16 +54,6 @@ func Repository(host *v1alpha1.Host) wire.Repository {
 	}
 }
 
-// Bandwidth is the host's caps as the agent gets them.
-func Bandwidth(host *v1alpha1.Host) wire.Bandwidth { return bandwidth(host.Spec.Bandwidth) }
-
-func bandwidth(b *v1alpha1.Bandwidth) wire.Bandwidth {
-	if b == nil {
-		return wire.Bandwidth{}
-	}
-	return wire.Bandwidth{UploadKBps: int(b.UploadKBps), DownloadKBps: int(b.DownloadKBps)}
-}
-
 // Group is a source group as the agent gets it.
 func Group(group *v1alpha1.SourceGroup) wire.SourceGroup {
 	spec := &group.Spec
@@ -70,6 +62,8 @@ func Group(group *v1alpha1.SourceGroup) wire.SourceGroup {
 		Generation:        group.Generation,
 		Tag:               group.TagOrName(),
 		Includes:          spec.Includes,
+		Command:           spec.Command,
+		FileName:          spec.FileName,
 		Excludes:          spec.Excludes,
 		IExcludes:         spec.IExcludes,
 		ExcludeIfPresent:  spec.ExcludeIfPresent,
@@ -77,6 +71,7 @@ func Group(group *v1alpha1.SourceGroup) wire.SourceGroup {
 		ExcludeLargerThan: spec.ExcludeLargerThan,
 		OneFileSystem:     spec.OneFileSystem,
 		Bandwidth:         bandwidth(spec.Bandwidth),
+		Hooks:             Hooks(spec.Hooks),
 	}
 }
 

@@ -13,14 +13,14 @@ const (
 	KindSchedule    = "Schedule"
 )
 
-// Finding is something in an object that cannot work, and was left out.
+// Finding is something in an object that cannot work, or not as it is written.
 type Finding struct {
 	// Kind and Name of the object, in the namespace of the host.
 	Kind string
 	Name string
 	// Field is a path such as spec.cron.
 	Field string
-	// Reason is one of v1alpha1: ReasonInvalid, ReasonSourceGroupNotFound, ReasonNoSharedHost, ReasonHostNotFound.
+	// Reason is one of v1alpha1: ReasonInvalid, ReasonSourceGroupNotFound, ReasonNoSharedHost, ReasonHostNotFound, ReasonTagShared.
 	Reason string
 	// Message is a sentence for a condition; it says what to do.
 	Message string

@@ -1,4 +1,5 @@
-// Package convert translates between the objects and the messages of the wire: names, keys and signatures, which are bytes there and base64 here.
+// Package convert translates between the objects and the messages of the wire: names, keys and signatures, which are bytes there and base64 here. It also
+// says which Hosts mean the same repository.
 // Its functions are pure.
 package convert
 
