@@ -1,5 +1,4 @@
-// Package convert translates between the objects and the messages of the wire: names, keys and signatures, which are bytes there and base64 here. It also
-// says which Hosts mean the same repository.
+// Package convert translates between the objects and the messages of the wire: names, keys and signatures, which are bytes there and base64 here.
 // Its functions are pure.
 package convert
 
