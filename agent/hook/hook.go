@@ -49,8 +49,8 @@ type Runner struct {
 	Grace time.Duration
 	// Logger gets what concerns the agent's operator. Default slog.Default().
 	Logger *slog.Logger
-	// unit is what TimeoutSeconds counts; a second but in tests.
-	unit time.Duration
+	// timeout replaces the timer of a hook's timeout in tests.
+	timeout func(time.Duration) <-chan time.Time
 }
 
 // Error is every error of Run. Message is a sentence for people.
@@ -131,16 +131,14 @@ func (r *Runner) run(ctx context.Context, c Call) (ending, error) {
 
 // wait returns when the program has ended; one that has to be stopped is.
 func (r *Runner) wait(ctx context.Context, c Call, p *process, drained <-chan struct{}) (stopped, timedOut bool) {
-	unit := r.unit
-	if unit == 0 {
-		unit = time.Second
+	after := r.timeout
+	if after == nil {
+		after = time.After
 	}
-	timeout := time.NewTimer(time.Duration(c.Hook.TimeoutSeconds) * unit)
-	defer timeout.Stop()
 	select {
 	case <-p.exited:
 		return false, false
-	case <-timeout.C:
+	case <-after(time.Duration(c.Hook.TimeoutSeconds) * time.Second):
 		timedOut = true
 	case <-ctx.Done():
 	}
