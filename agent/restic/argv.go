@@ -8,20 +8,34 @@ import (
 	"time"
 )
 
-// globalArgs come before the subcommand on every run. Values are joined to their flag with "=", so that none can be taken for another flag.
-func globalArgs(cacheDir, caFile string, limits Limits, retryLock time.Duration) []string {
-	args := []string{"--json", "--cache-dir=" + cacheDir}
-	if caFile != "" {
-		args = append(args, "--cacert="+caFile)
+// globals are what every run gets before its subcommand.
+type globals struct {
+	text                                bool // without --json
+	cacheDir, caFile, clientCertificate string
+	limits                              Limits
+	retryLock                           time.Duration
+}
+
+// args joins each value to its flag with "=", so that none can be taken for another flag.
+func (g globals) args() []string {
+	args := []string{"--json", "--cache-dir=" + g.cacheDir}
+	if g.text {
+		args = args[1:]
 	}
-	if limits.UploadKBps > 0 {
-		args = append(args, "--limit-upload="+strconv.Itoa(limits.UploadKBps))
+	if g.caFile != "" {
+		args = append(args, "--cacert="+g.caFile)
 	}
-	if limits.DownloadKBps > 0 {
-		args = append(args, "--limit-download="+strconv.Itoa(limits.DownloadKBps))
+	if g.clientCertificate != "" {
+		args = append(args, "--tls-client-cert="+g.clientCertificate)
 	}
-	if retryLock > 0 {
-		args = append(args, "--retry-lock="+retryLock.String())
+	if g.limits.UploadKBps > 0 {
+		args = append(args, "--limit-upload="+strconv.Itoa(g.limits.UploadKBps))
+	}
+	if g.limits.DownloadKBps > 0 {
+		args = append(args, "--limit-download="+strconv.Itoa(g.limits.DownloadKBps))
+	}
+	if g.retryLock > 0 {
+		args = append(args, "--retry-lock="+g.retryLock.String())
 	}
 	return args
 }
@@ -104,6 +118,9 @@ func (o BackupOptions) check() error {
 	if err := checkName("tag", o.Tag); err != nil {
 		return err
 	}
+	if len(o.Command) > 0 {
+		return o.Limits.check() // checkCommand tells the rest
+	}
 	if len(o.Paths) == 0 {
 		return invalid("there is no path to back up")
 	}
@@ -152,13 +169,16 @@ func (o RestoreOptions) check() error {
 	if !filepath.IsAbs(o.Target) {
 		return invalid("the target %q is not an absolute path", o.Target)
 	}
-	if len(o.Includes) > 0 && len(o.Excludes) > 0 {
+	if len(o.Includes)+len(o.ExactPaths) > 0 && len(o.Excludes) > 0 {
 		return invalid("a restore takes includes or excludes, not both")
 	}
 	if err := checkPatterns("include", o.Includes); err != nil {
 		return err
 	}
 	if err := checkPatterns("exclude", o.Excludes); err != nil {
+		return err
+	}
+	if err := checkExactPaths(o.ExactPaths); err != nil {
 		return err
 	}
 	switch o.Overwrite {

@@ -22,7 +22,7 @@ func TestGlobalArgs(t *testing.T) {
 			want: []string{"--json", "--cache-dir=/c", "--cacert=/ca.pem", "--limit-upload=20", "--limit-download=30", "--retry-lock=5m0s"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, globalArgs("/c", test.ca, test.limits, test.retry)); diff != "" {
+			if diff := cmp.Diff(test.want, globals{cacheDir: "/c", caFile: test.ca, limits: test.limits, retryLock: test.retry}.args()); diff != "" {
 				t.Error(diff)
 			}
 		})

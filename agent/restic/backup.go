@@ -16,7 +16,7 @@ func (r *Runner) Backup(ctx context.Context, options BackupOptions, observer Obs
 	redact := newRedactor(options.Repository.Environment)
 	summary := false
 	began := time.Now()
-	o, err := r.run(ctx, invocation{
+	inv := invocation{
 		command: "backup", args: backupArgs(r.Hostname, options), repository: options.Repository, limits: options.Limits, observer: observer, locks: true,
 		message: func(m message) {
 			switch m.Type {
@@ -34,7 +34,16 @@ func (r *Runner) Backup(ctx context.Context, options BackupOptions, observer Obs
 				result.Missing.add(shorten(redact.text(path)), missingMessage(line, path))
 			}
 		},
-	})
+	}
+	var dump *commandWatch
+	if len(options.Command) > 0 {
+		if err := options.checkCommand(r.DumpHelper); err != nil {
+			return result, err
+		}
+		dump = &commandWatch{}
+		inv.args, inv.variables, inv.report = commandArgs(r.Hostname, r.DumpHelper, options), options.CommandEnv, dump.read
+	}
+	o, err := r.run(ctx, inv)
 	if err != nil {
 		return result, err
 	}
@@ -42,7 +51,11 @@ func (r *Runner) Backup(ctx context.Context, options BackupOptions, observer Obs
 	if result.Duration == 0 {
 		result.Duration = time.Since(began)
 	}
-	return result.judge(o, summary, options.Repository.URL)
+	result, err = result.judge(o, summary, options.Repository.URL)
+	if failure, ok := err.(*Error); ok && dump != nil {
+		return result, dump.judge(failure, o)
+	}
+	return result, err
 }
 
 func (b *BackupResult) fill(m message) {

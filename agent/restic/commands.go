@@ -53,18 +53,6 @@ func (r *Runner) Init(ctx context.Context, repository Repository, observer Obser
 	return o.failure("init", repository.URL)
 }
 
-// Unlock removes stale locks only: those of dead processes of this machine, and those not refreshed for half an hour.
-func (r *Runner) Unlock(ctx context.Context, repository Repository, observer Observer) error {
-	o, err := r.run(ctx, invocation{command: "unlock", args: []string{"unlock"}, repository: repository, observer: observer, silent: true})
-	if err != nil {
-		return err
-	}
-	if o.exitCode == 0 && o.stopped == notStopped {
-		return nil
-	}
-	return o.failure("unlock", repository.URL)
-}
-
 // maxSnapshots bounds what Snapshots keeps in memory.
 const maxSnapshots = 100_000
 

@@ -29,7 +29,7 @@ func CheckEnvironment(backend string, environment map[string]string, consent Con
 }
 
 // environment of a restic process: built from nothing, so that nothing of the agent's own reaches it.
-func (r *Runner) environment(repository Repository, runDir string) ([]string, error) {
+func (r *Runner) environment(repository Repository, runDir string, variables map[string]string) ([]string, error) {
 	env := map[string]string{
 		"PATH":                safePath,
 		"LANG":                "C.UTF-8",
@@ -44,6 +44,7 @@ func (r *Runner) environment(repository Repository, runDir string) ([]string, er
 		}
 		env[name] = value
 	}
+	maps.Copy(env, variables)
 	maps.Copy(env, repository.Environment)
 	out := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {

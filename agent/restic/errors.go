@@ -36,6 +36,14 @@ const (
 	KindNothingToBackUp Kind = "NothingToBackUp"
 	// KindNothingRestored means that the includes match nothing in the snapshot, or every file failed.
 	KindNothingRestored Kind = "NothingRestored"
+	// KindForgetRefused means that forget chose snapshots which the repository would not let go: its server is append-only, and these are not admin credentials.
+	KindForgetRefused Kind = "ForgetRefused"
+	// KindDamaged means that a check found the repository damaged. Trying again does not help; a person must repair it.
+	KindDamaged Kind = "Damaged"
+	// KindCommandFailed means that the command whose output was to be backed up failed, or could not be started. No snapshot was made.
+	KindCommandFailed Kind = "CommandFailed"
+	// KindCommandEmpty means that this command ended well and printed nothing. No snapshot was made.
+	KindCommandEmpty Kind = "CommandEmpty"
 	// KindNoSpace means that a disk was full: the target's, the repository's or that of the temporary files.
 	KindNoSpace Kind = "NoSpace"
 	// KindCancelled means that the context was cancelled, whatever restic said then.
@@ -58,6 +66,10 @@ var (
 	ErrNoSuchSnapshot  = &Error{Kind: KindNoSuchSnapshot}
 	ErrNothingToBackUp = &Error{Kind: KindNothingToBackUp}
 	ErrNothingRestored = &Error{Kind: KindNothingRestored}
+	ErrForgetRefused   = &Error{Kind: KindForgetRefused}
+	ErrDamaged         = &Error{Kind: KindDamaged}
+	ErrCommandFailed   = &Error{Kind: KindCommandFailed}
+	ErrCommandEmpty    = &Error{Kind: KindCommandEmpty}
 	ErrCancelled       = &Error{Kind: KindCancelled}
 	ErrDeadline        = &Error{Kind: KindDeadlineExceeded}
 	ErrInvalid         = &Error{Kind: KindInvalid}

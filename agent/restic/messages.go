@@ -39,6 +39,12 @@ type message struct {
 	TotalDuration       float64 `json:"total_duration"`
 	SnapshotID          string  `json:"snapshot_id"`
 
+	// summary of a check
+	NumErrors          int      `json:"num_errors"`
+	BrokenPacks        []string `json:"broken_packs"`
+	SuggestRepairIndex bool     `json:"suggest_repair_index"`
+	SuggestPrune       bool     `json:"suggest_prune"`
+
 	// verbose_status, error, exit_error
 	Action  string       `json:"action"`
 	Item    string       `json:"item"`

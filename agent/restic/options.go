@@ -26,6 +26,8 @@ type Runner struct {
 	CacheDir string
 	// TempDir holds one folder per run, for packs in the making and the CA bundle. Made when missing. Required; nobody else may use it.
 	TempDir string
+	// DumpHelper is the absolute path of the agent's own program, whose subcommand `dump` runs commands (package agent/dump). Required for backups of commands.
+	DumpHelper string
 	// Limits apply where the options of a run name none, to each direction by itself.
 	Limits Limits
 	// RetryLock is how long restic waits for somebody else's lock. Default 5m; negative: not at all. With --json restic
@@ -46,8 +48,15 @@ type BackupOptions struct {
 	Repository Repository
 	// Tag of the snapshot; with Hostname it finds the parent snapshot. Required; no comma.
 	Tag string
-	// Paths to back up, absolute. Globs are not expanded. At least one.
+	// Paths to back up, absolute. Globs are not expanded. At least one, unless there is a Command.
 	Paths []string
+	// Command is a program and its arguments, whose output is backed up instead of paths; the options about files, and SkipIfUnchanged, mean nothing then. It is started by
+	// Runner.DumpHelper with a clean environment. When it fails or prints nothing there is no snapshot.
+	Command []string
+	// FileName is the name in the snapshot of the file that holds the command's output; a plain name. Required with a Command.
+	FileName string
+	// CommandEnv holds variables for the command; their names begin with RESTIC_MANAGER_.
+	CommandEnv map[string]string
 	// Excludes are restic's patterns: a bare name matches anywhere, a path from the root.
 	Excludes []string
 	// ExcludesIgnoreCase are the same, without regard to case.
@@ -132,6 +141,8 @@ type RestoreOptions struct {
 	Target string
 	// Includes and Excludes are patterns as for a backup. They cannot be combined.
 	Includes, Excludes []string
+	// ExactPaths are paths in the snapshot, absolute, with no character of special meaning; of a folder everything in it. Beside Includes; not with Excludes.
+	ExactPaths []string
 	// Overwrite policy. Default OverwriteIfChanged: files that are the same already are not written again.
 	Overwrite Overwrite
 	// DryRun writes nothing and counts what would be restored.

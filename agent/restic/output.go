@@ -3,6 +3,7 @@ package restic
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,6 +24,13 @@ func (x *run) readStdout(r io.Reader) {
 
 func (x *run) stdoutLine(line []byte) { x.line(line, false) }
 func (x *run) stderrLine(line []byte) { x.line(line, true) }
+
+// reportLine handles one line of what a program started by restic reports.
+func (x *run) reportLine(raw []byte) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.inv.report(raw, func(text string) { x.log(time.Now(), true, text) })
+}
 
 // line handles one line of either pipe.
 func (x *run) line(raw []byte, isError bool) {
@@ -50,6 +58,15 @@ func (x *run) jsonMessage(m message, now time.Time) {
 		x.exitMessage = m.Message
 		x.log(now, true, firstLine(m.Message))
 	case "error":
+		if m.Message != "" && m.Error.Message == "" {
+			// `check` wraps what other commands print as text, notices of retries among it (0.19).
+			for line := range strings.Lines(m.Message) {
+				if line = strings.TrimSpace(line); line != "" {
+					x.plainLine(line, true, now)
+				}
+			}
+			return
+		}
 		x.log(now, true, strings.TrimSpace(fmt.Sprintf("error: %s: %s", m.Item, m.Error.Message)))
 		x.deliver(m)
 	case "verbose_status":
@@ -74,11 +91,23 @@ func (x *run) deliver(m message) {
 }
 
 func (x *run) plainLine(line string, isError bool, now time.Time) {
+	if m := counterText.FindStringSubmatch(line); x.inv.counter && !isError && m != nil {
+		x.count(m)
+		return
+	}
+	if !isError && x.inv.output != nil {
+		if x.inv.output(line) {
+			x.log(now, false, line)
+		}
+		return
+	}
 	x.log(now, isError, line)
 	if !isError {
 		return
 	}
 	switch {
+	case x.inv.text && strings.HasPrefix(line, "Fatal: "):
+		x.exitMessage = line // what follows is a hint
 	case signalText.MatchString(line):
 	case recoveredText.MatchString(line):
 		if retry, ok := x.watch.recovered(); ok {
@@ -93,6 +122,16 @@ func (x *run) plainLine(line string, isError bool, now time.Time) {
 			x.inv.plain(line)
 		}
 	}
+}
+
+// count makes Progress of a counter in text. A count that grows is a sign of life.
+func (x *run) count(m []string) {
+	percent, _ := strconv.ParseFloat(m[1], 64)
+	done, _ := strconv.ParseUint(m[2], 10, 64)
+	total, _ := strconv.ParseUint(m[3], 10, 64)
+	p := Progress{Fraction: min(max(percent/100, 0), 1), FilesDone: done, FilesTotal: total}
+	x.progressed(p)
+	x.dispatcher.post(event{progress: &p})
 }
 
 // retrying handles "Stat(<config/>) returned error, retrying after 1.2s: reason".
@@ -152,7 +191,10 @@ func shorten(text string) string {
 }
 
 func summaryText(command string, m message) string {
-	if command == "backup" {
+	switch command {
+	case "check":
+		return fmt.Sprintf("summary: %d errors", m.NumErrors)
+	case "backup":
 		id := "no snapshot was made"
 		if m.SnapshotID != "" {
 			id = "snapshot " + m.SnapshotID[:min(8, len(m.SnapshotID))]

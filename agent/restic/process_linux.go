@@ -3,6 +3,7 @@ package restic
 import (
 	"os/exec"
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -68,3 +69,6 @@ func (p *process) signal(s syscall.Signal) {
 		_ = syscall.Kill(-p.cmd.Process.Pid, s)
 	}
 }
+
+// descriptorPath is how a child opens a descriptor that it inherited.
+func descriptorPath(descriptor int) string { return "/proc/self/fd/" + strconv.Itoa(descriptor) }

@@ -4,6 +4,7 @@ package restic
 
 import (
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 )
@@ -41,3 +42,6 @@ func (p *process) signal(s syscall.Signal) {
 		_ = syscall.Kill(-p.cmd.Process.Pid, s)
 	}
 }
+
+// descriptorPath is how a child opens a descriptor that it inherited.
+func descriptorPath(descriptor int) string { return "/dev/fd/" + strconv.Itoa(descriptor) }

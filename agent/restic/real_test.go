@@ -196,7 +196,7 @@ func TestRepositoryLifeWithRealRestic(t *testing.T) {
 		if _, err := r.Backup(t.Context(), restic.BackupOptions{Repository: wrong, Tag: "t", Paths: []string{"/etc/hostname"}}, nil); !errors.Is(err, restic.ErrWrongPassword) {
 			t.Error("backup with a wrong password:", err)
 		}
-		if err := r.Unlock(t.Context(), repository, nil); err != nil {
+		if _, err := r.Unlock(t.Context(), repository, nil); err != nil {
 			t.Error("unlock:", err)
 		}
 		if err := os.Remove(filepath.Join(repository.URL, "config")); err != nil {
@@ -456,7 +456,7 @@ func TestALockedRepositoryWithRealRestic(t *testing.T) {
 		}
 		_ = holder.Process.Kill()
 		_ = holder.Wait()
-		if err := r.Unlock(t.Context(), repository, nil); err != nil {
+		if _, err := r.Unlock(t.Context(), repository, nil); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Backup(t.Context(), options, nil); err != nil {

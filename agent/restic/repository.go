@@ -19,6 +19,8 @@ type Repository struct {
 	Environment map[string]string
 	// CABundle is PEM that replaces the system's CA certificates for this repository. Empty: the system's.
 	CABundle []byte
+	// ClientCertificate is PEM, certificate and private key, for servers that ask for one. Empty: none. It reaches restic through a pipe.
+	ClientCertificate []byte
 	// Consent is what the machine's owner allowed beyond the default.
 	Consent Consent
 }
@@ -84,6 +86,9 @@ func (r Repository) Check() error {
 		if scheme == "rclone" && !r.Consent.Rclone {
 			return invalid("this machine does not allow rclone repositories; its owner can, in agent.yaml (consent: rclone)")
 		}
+	}
+	if _, err := r.certificatePEM(); err != nil {
+		return err
 	}
 	return CheckEnvironment(scheme, r.Environment, r.Consent)
 }

@@ -84,7 +84,7 @@ func TestEnvironmentIsBuiltFromNothing(t *testing.T) {
 	t.Setenv("LD_PRELOAD", "x")
 	t.Setenv("RESTIC_HOST", "x")
 	r := &Runner{Proxy: map[string]string{"HTTPS_PROXY": "http://proxy:3128"}}
-	got, err := r.environment(Repository{URL: "/srv", Environment: map[string]string{"RESTIC_PASSWORD": "s"}}, "/run-1")
+	got, err := r.environment(Repository{URL: "/srv", Environment: map[string]string{"RESTIC_PASSWORD": "s"}}, "/run-1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestEnvironmentIsBuiltFromNothing(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	r.Proxy["LD_PRELOAD"] = "x"
-	if _, err := r.environment(Repository{URL: "/srv"}, "/run-1"); !errors.Is(err, ErrInvalid) {
+	if _, err := r.environment(Repository{URL: "/srv"}, "/run-1", nil); !errors.Is(err, ErrInvalid) {
 		t.Error("a variable that is no proxy passes as one:", err)
 	}
 }

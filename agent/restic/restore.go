@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,7 +27,7 @@ func (r *Runner) Restore(ctx context.Context, options RestoreOptions, observer O
 	summary, content := false, 0
 	began := time.Now()
 	o, err := r.run(ctx, invocation{
-		command: "restore", args: restoreArgs(result.SnapshotID, options), repository: options.Repository, limits: options.Limits, observer: observer, locks: true,
+		command: "restore", args: restoreArgs(result.SnapshotID, options), files: exactFiles(options.ExactPaths), repository: options.Repository, limits: options.Limits, observer: observer, locks: true,
 		message: func(m message) {
 			switch m.Type {
 			case "summary":
@@ -98,9 +99,9 @@ func (r RestoreResult) judge(o outcome, summary bool, content int, options Resto
 			Message: "restic ended well without a summary, so nobody can tell what it did; look at the log"}
 	case r.FilesTotal == 0 && r.FilesSkipped == 0:
 		message := "nothing was restored: the snapshot is empty"
-		if len(options.Includes) > 0 {
+		if includes := slices.Concat(options.Includes, options.ExactPaths); len(includes) > 0 {
 			message = fmt.Sprintf("nothing was restored: the includes (%s) match nothing in the snapshot; they are matched against the full paths in it",
-				strings.Join(options.Includes[:min(3, len(options.Includes))], ", "))
+				strings.Join(includes[:min(3, len(includes))], ", "))
 		} else if len(options.Excludes) > 0 {
 			message = "nothing was restored: the excludes leave nothing of the snapshot"
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,7 +22,11 @@ const (
 	defaultGrace            = 65 * time.Second
 	// pipePatience is how long a pipe may stay open after restic ended (a program that restic started may hold it).
 	pipePatience = 5 * time.Second
-	runDirPrefix = "run-"
+	// reportPatience is the same for a command that restic started: it ends after the 10 s that it is given to clean up.
+	reportPatience = 20 * time.Second
+	runDirPrefix   = "run-"
+	// firstInherited is the number of the first descriptor that a child gets beside its standard ones.
+	firstInherited = 3
 )
 
 // invocation is one run of restic.
@@ -35,8 +40,20 @@ type invocation struct {
 	message func(message)
 	// plain gets each line of stderr that is plain text and has no meaning of its own to this package. Calls never overlap with those of message.
 	plain func(line string)
+	// output gets each line of stdout that is plain text; it returns whether the line is worth the log. Calls never overlap with those of message.
+	output func(line string) bool
+	// counter: stdout has progress in text, which is told as Progress and not as a line.
+	counter bool
 	// stdout reads restic's stdout instead of the JSON line reader.
 	stdout func(io.Reader) error
+	// files writes what the run needs into its folder, which is gone afterwards, and returns the arguments that name it.
+	files func(runDir string) (args []string, err error)
+	// variables are passed to restic beside those of the repository.
+	variables map[string]string
+	// report gets each line that a program started by restic writes to descriptor 3, and a way to the job's log. Calls never overlap with those of message.
+	report func(line []byte, log func(text string))
+	// text: the command tells less with --json than without.
+	text bool
 	// silent: the command says nothing while it works well, and is quick; so a long silence means that the server does not answer.
 	silent bool
 	// locks: the command leaves a lock behind when it is killed.
@@ -103,9 +120,38 @@ func (r *Runner) run(ctx context.Context, inv invocation) (outcome, error) {
 			r.logger().Warn("cannot remove the temporary folder of a restic run", "folder", runDir, "error", err)
 		}
 	}()
-	env, err := r.environment(inv.repository, runDir)
+	args := inv.args
+	if inv.files != nil {
+		named, err := inv.files(runDir)
+		if err != nil {
+			return outcome{}, notStarted(err, "cannot prepare the files of a restic run: %v", err)
+		}
+		args = slices.Insert(slices.Clone(args), 1, named...)
+	}
+	env, err := r.environment(inv.repository, runDir, inv.variables)
 	if err != nil {
 		return outcome{}, err
+	}
+	certificate, err := inv.repository.certificatePipe()
+	if err != nil {
+		return outcome{}, err
+	}
+	var inherited []*os.File // by restic and by what it starts, as descriptors 3 and up
+	var report *os.File
+	if inv.report != nil {
+		reading, writing, err := os.Pipe()
+		if err != nil {
+			return outcome{}, notStarted(err, "cannot make a pipe: %v", err)
+		}
+		defer reading.Close()
+		defer writing.Close()
+		report, inherited = reading, []*os.File{writing}
+	}
+	global := globals{text: inv.text, cacheDir: r.CacheDir, caFile: caFile, limits: inv.limits.or(r.Limits), retryLock: orDefault(r.RetryLock, defaultRetryLock)}
+	if certificate != nil {
+		defer certificate.Close()
+		inherited = append(inherited, certificate)
+		global.clientCertificate = descriptorPath(firstInherited + len(inherited) - 1)
 	}
 
 	x := &run{inv: inv, runner: r, logger: r.logger().With("command", inv.command), redact: newRedactor(inv.repository.Environment)}
@@ -114,13 +160,14 @@ func (r *Runner) run(ctx context.Context, inv invocation) (outcome, error) {
 	defer x.dispatcher.close(observerPatience)
 
 	cmd := &exec.Cmd{
-		Path: r.Binary.Path,
-		Args: append([]string{r.Binary.Path}, append(globalArgs(r.CacheDir, caFile, inv.limits.or(r.Limits), orDefault(r.RetryLock, defaultRetryLock)), inv.args...)...),
-		Env:  env,
-		Dir:  runDir,
+		Path:       r.Binary.Path,
+		Args:       slices.Concat([]string{r.Binary.Path}, global.args(), args),
+		Env:        env,
+		Dir:        runDir,
+		ExtraFiles: inherited,
 	}
 	began := time.Now()
-	if err := x.execute(ctx, cmd); err != nil {
+	if err := x.execute(ctx, cmd, report); err != nil {
 		return outcome{}, &Error{Kind: KindNotStarted, Command: inv.command, ExitCode: -1, cause: err,
 			Message: fmt.Sprintf("cannot start %s: %v", r.Binary.Path, rootCause(err))}
 	}
@@ -185,8 +232,8 @@ func (r *Runner) RemoveLeftovers() error {
 	return err
 }
 
-// execute runs the child to its end. Its error is one of starting.
-func (x *run) execute(ctx context.Context, cmd *exec.Cmd) error {
+// execute runs the child to its end. Its error is one of starting. report is nil or the reading end of what a grandchild reports.
+func (x *run) execute(ctx context.Context, cmd *exec.Cmd, report *os.File) error {
 	outRead, outWrite, err := os.Pipe()
 	if err != nil {
 		return err
@@ -203,6 +250,9 @@ func (x *run) execute(ctx context.Context, cmd *exec.Cmd) error {
 	x.process, err = startProcess(cmd)
 	outWrite.Close()
 	errWrite.Close()
+	for _, file := range cmd.ExtraFiles {
+		file.Close()
+	}
 	if err != nil {
 		return err
 	}
@@ -211,6 +261,11 @@ func (x *run) execute(ctx context.Context, cmd *exec.Cmd) error {
 	var readers sync.WaitGroup
 	readers.Go(func() { x.readStdout(outRead) })
 	readers.Go(func() { readLines(errRead, MaxLine, x.stderrLine) })
+	limit := pipePatience
+	if report != nil {
+		readers.Go(func() { readLines(report, MaxLine, x.reportLine) })
+		limit = reportPatience
+	}
 
 	unhook := context.AfterFunc(ctx, func() { x.stop(contextStop(ctx)) })
 	defer unhook()
@@ -222,7 +277,7 @@ func (x *run) execute(ctx context.Context, cmd *exec.Cmd) error {
 	<-x.process.exited
 	drained := make(chan struct{})
 	go func() { readers.Wait(); close(drained) }()
-	patience := time.NewTimer(pipePatience)
+	patience := time.NewTimer(limit)
 	defer patience.Stop()
 	select {
 	case <-drained:
@@ -230,6 +285,7 @@ func (x *run) execute(ctx context.Context, cmd *exec.Cmd) error {
 		x.logger.Warn("a program that restic started still holds its output; it is read no further")
 		outRead.Close()
 		errRead.Close()
+		report.Close() // fine when nil
 		<-drained
 	}
 	x.mu.Lock()
@@ -311,7 +367,7 @@ func (r *Runner) unlockAfterKill(ctx context.Context, inv invocation) {
 	defer cancel()
 	brief := *r
 	brief.Grace = 5 * time.Second
-	if err := brief.Unlock(ctx, inv.repository, nil); err != nil {
+	if _, err := brief.Unlock(ctx, inv.repository, nil); err != nil {
 		r.logger().Warn("a killed restic may have left a lock; others wait for it for up to half an hour", "error", err)
 	}
 }
