@@ -63,29 +63,17 @@ type SigningKey struct {
 
 // Allow is the consent of the machine's owner to what reaches beyond backing up files. Everything is denied unless it stands here.
 type Allow struct {
-	// Hooks lets a source group run its commands before and after a backup.
-	Hooks Consent `yaml:"hooks,omitempty"`
+	// Hooks lets hosts and source groups run commands before and after a backup.
+	Hooks Consent `yaml:"hooks"`
 	// Commands lets a source group back up the output of a command.
-	Commands Consent `yaml:"commands,omitempty"`
-	// Rclone lets repositories use rclone, which runs programs of its configuration.
-	Rclone Consent `yaml:"rclone,omitempty"`
+	Commands Consent `yaml:"commands"`
+	// Rclone lets repositories use rclone, which runs programs of its configuration. Without folders.
+	Rclone Consent `yaml:"rclone"`
 	// Restore lists absolute folders below which restores may write, beside the agent's own.
 	Restore []string `yaml:"restore,omitempty"`
-	// Queries lets people list and read the content of snapshots through this machine.
-	Queries Consent `yaml:"queries,omitempty"`
+	// Queries lets people list and read the content of snapshots through this machine. Without folders.
+	Queries Consent `yaml:"queries"`
 }
-
-// Consent is "allow" or "deny"; empty is deny.
-type Consent string
-
-// The values of a Consent.
-const (
-	Deny  Consent = "deny"
-	Grant Consent = "allow"
-)
-
-// Granted is true for "allow" alone.
-func (c Consent) Granted() bool { return c == Grant }
 
 // Ref is the host as messages name it.
 func (c *Config) Ref() wire.HostRef {
@@ -177,11 +165,13 @@ func (a Allow) validate() error {
 	for _, f := range []struct {
 		field string
 		value Consent
-	}{{"hooks", a.Hooks}, {"commands", a.Commands}, {"rclone", a.Rclone}, {"queries", a.Queries}} {
-		switch f.value {
-		case "", Deny, Grant:
-		default:
-			return fmt.Errorf("allow.%s is %q, want %s or %s", f.field, string(f.value), Grant, Deny)
+		dirs  bool
+	}{{"hooks", a.Hooks, true}, {"commands", a.Commands, true}, {"rclone", a.Rclone, false}, {"queries", a.Queries, false}} {
+		if err := f.value.validate(); err != nil {
+			return fmt.Errorf("allow.%s: %w", f.field, err)
+		}
+		if !f.dirs && len(f.value.AllowDirs) > 0 {
+			return fmt.Errorf("allow.%s takes no %s, want %s or %s", f.field, fieldDirs, wordAllow, wordDeny)
 		}
 	}
 	for i, dir := range a.Restore {

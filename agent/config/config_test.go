@@ -31,7 +31,7 @@ func sample(t *testing.T) *Config {
 		Identity:    Identity{SigningKey: Bytes(private.Seed()), SealingKey: sealing},
 		SigningKeys: FromWire([]wire.SigningKey{{KeyID: wire.KeyIDOf(public), PublicKey: public}}),
 		SerialFloor: 12,
-		Allow:       Allow{Hooks: Grant, Commands: Deny, Restore: []string{"/srv"}},
+		Allow:       Allow{Hooks: Grant, Commands: Consent{AllowDirs: []string{"/etc/restic-manager/dumps", "/opt/dumps"}}, Restore: []string{"/srv"}},
 		StateDir:    "/var/lib/elsewhere",
 		ResticPath:  "/usr/bin/restic",
 	}
@@ -57,8 +57,8 @@ func TestWhatWasSavedIsLoadedAgain(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("loaded config differs (-want +got):\n%s", diff)
 	}
-	if !got.Allow.Hooks.Granted() || got.Allow.Commands.Granted() || got.Allow.Rclone.Granted() || got.Allow.Queries.Granted() {
-		t.Errorf("consents are %+v: only hooks were allowed", got.Allow)
+	if !got.Allow.Hooks.Granted() || !got.Allow.Commands.Granted() || got.Allow.Rclone.Granted() || got.Allow.Queries.Granted() {
+		t.Errorf("consents are %+v: only hooks and commands were allowed", got.Allow)
 	}
 	identity, err := got.PublicIdentity()
 	if err != nil {
@@ -125,8 +125,13 @@ func TestBrokenFilesAreToldInOneSentence(t *testing.T) {
 			[]string{"found a text where a list belongs"}},
 		{"a key is not base64", replaceLine(good, "sealingKey:", "  sealingKey: \"%%%\""), line("sealingKey:"), []string{"not base64"}},
 		{"a key is too short", replaceLine(good, "sealingKey:", "  sealingKey: AAAA"), 0, []string{"identity.sealingKey"}},
-		{"consent is a word nobody knows", strings.Replace(good, "hooks: allow", "hooks: maybe", 1), 0,
-			[]string{`allow.hooks is "maybe", want allow or deny`}},
+		{"consent is a word nobody knows", strings.Replace(good, "hooks: allow", "hooks: maybe", 1), line("hooks:"), []string{"no consent", "deny, allow or a mapping with allowDirs"}},
+		{"consent is a list", strings.Replace(good, "hooks: allow", "hooks: [/etc]", 1), line("hooks:"), []string{"no consent", "allowDirs"}},
+		{"a consent has a misspelt field", strings.Replace(good, "    allowDirs:", "    allowDir:", 1), line("allowDirs:"), []string{`unknown field "allowDir"`}},
+		{"a consent has no folders", strings.Replace(good, "hooks: allow", "hooks: {allowDirs: []}", 1), line("hooks:"), []string{"an empty one", "write deny"}},
+		{"a consent is an empty mapping", strings.Replace(good, "hooks: allow", "hooks: {}", 1), line("hooks:"), []string{"no consent"}},
+		{"a consent's folder is relative", strings.Replace(good, "- /opt/dumps", "- dumps", 1), 0, []string{"allow.commands", `"dumps" is not an absolute path`}},
+		{"rclone is allowed in folders", strings.Replace(good, "rclone: deny", "rclone: {allowDirs: [/etc]}", 1), 0, []string{"allow.rclone takes no allowDirs"}},
 		{"a restore folder is relative", strings.Replace(good, "- /srv", "- srv", 1), 0, []string{"allow.restore[0]", "absolute"}},
 		{"the gateway is plain HTTP", strings.Replace(good, "https://", "http://", 1), 0, []string{"gateway.url", "want https://host"}},
 		{"the host has no name", strings.Replace(good, "  name: web-1", "  name: \"\"", 1), 0, []string{"host.name is missing"}},

@@ -166,7 +166,7 @@ func goKind(name string) string {
 		return "list"
 	case strings.HasPrefix(name, "int"):
 		return "number"
-	case strings.HasPrefix(name, "config.") && name != "config.Consent":
+	case strings.HasPrefix(name, "config."):
 		return "mapping"
 	}
 	return "text"
@@ -174,6 +174,12 @@ func goKind(name string) string {
 
 const header = `# Written by restic-manager-agent enroll. Holds this machine's private keys: keep it at mode 0600 and out of backups that others can read.
 # The section "allow" is yours: what stands there as "deny" (or not at all), nobody can have done on this machine from outside.
+#   hooks      commands before and after a backup          deny | allow | allowDirs: [/folder, ...] (programs in these folders alone)
+#   commands   backing up what a command prints            deny | allow | allowDirs: [/folder, ...]
+#   rclone     repositories that use rclone                deny | allow
+#   restore    folders that restores may write to, beside the agent's own
+#   queries    listing and reading snapshots from afar     deny | allow
+# They run as the agent's user, which is root as a rule: let root alone write to the folders. Restart the agent after a change.
 `
 
 // Marshal returns the file's content.

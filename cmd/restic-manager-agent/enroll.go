@@ -21,7 +21,7 @@ const maxToken = 64 << 10
 
 func enrollCommand(s streams) *cobra.Command {
 	var token, tokenFile string
-	var hooks, commands, rclone, queries bool
+	var rclone, queries bool
 	o := agent.EnrolOptions{Version: version.Version, Say: func(line string) { fmt.Fprintln(s.err, line) }}
 	c := &cobra.Command{
 		Use:   "enroll --token -",
@@ -42,7 +42,7 @@ func enrollCommand(s streams) *cobra.Command {
 			if o.StateDir, err = filepath.Abs(o.StateDir); err != nil {
 				return err
 			}
-			o.Allow.Hooks, o.Allow.Commands, o.Allow.Rclone, o.Allow.Queries = consent(hooks), consent(commands), consent(rclone), consent(queries)
+			o.Allow.Rclone, o.Allow.Queries = consent(rclone), consent(queries)
 			host, err := agent.Enrol(c.Context(), o)
 			if err != nil {
 				return err
@@ -59,8 +59,8 @@ func enrollCommand(s streams) *cobra.Command {
 	f.StringVar(&o.StateDir, "state-dir", config.DefaultStateDir, "folder for everything that the agent writes")
 	f.StringVar(&o.ResticPath, "restic", "", "restic's program (default: restic in PATH)")
 	f.BoolVar(&o.Force, "force", false, "replace an enrolment that is there")
-	f.BoolVar(&hooks, "allow-hooks", false, "let source groups run commands before and after a backup")
-	f.BoolVar(&commands, "allow-commands", false, "let source groups back up the output of commands")
+	f.Var(consentValue{&o.Allow.Hooks}, "allow-hooks", "let hosts and source groups run commands before and after a backup:\ndeny, allow, or dir:/folder[,/folder] for the programs in these folders alone")
+	f.Var(consentValue{&o.Allow.Commands}, "allow-commands", "let source groups back up the output of commands: deny, allow, or dir:/folder[,/folder]")
 	f.BoolVar(&rclone, "allow-rclone", false, "let repositories use rclone")
 	f.BoolVar(&queries, "allow-queries", false, "let people list and read snapshots through this machine")
 	f.StringArrayVar(&o.Allow.Restore, "allow-restore", nil, "folder below which restores may write, beside the agent's own (repeatable)")
@@ -73,6 +73,26 @@ func consent(granted bool) config.Consent {
 	}
 	return config.Deny
 }
+
+// consentValue is a Consent as a flag.
+type consentValue struct{ to *config.Consent }
+
+// String implements pflag.Value.
+func (v consentValue) String() string {
+	if v.to == nil {
+		return config.Deny.String()
+	}
+	return v.to.String()
+}
+
+// Set implements pflag.Value.
+func (v consentValue) Set(text string) (err error) {
+	*v.to, err = config.ParseConsent(text)
+	return err
+}
+
+// Type implements pflag.Value.
+func (v consentValue) Type() string { return "consent" }
 
 func configArgument(path string) string {
 	if path == config.DefaultPath {

@@ -51,6 +51,8 @@ func TestWrongCommandLinesAreToldWithTheirOwnCode(t *testing.T) {
 		{"an agent.yaml that is not YAML", "", []string{"run", "--config", broken}, exitConfig, "this is not YAML"},
 		{"status without agent.yaml", "", []string{"status", "--config", "/nonexistent/agent.yaml"}, exitConfig, "not enrolled yet"},
 		{"no token", "", []string{"enroll"}, exitUsage, "Secret <host>-enrollment"},
+		{"a consent that nobody knows", "", []string{"enroll", "--token", "-", "--allow-hooks", "yes"}, exitUsage, "want deny, allow or dir:"},
+		{"a consent for a relative folder", "", []string{"enroll", "--token", "-", "--allow-commands", "dir:hooks"}, exitUsage, "not an absolute path"},
 		{"an empty standard input", "\n", []string{"enroll", "--token", "-"}, exitUsage, "no token on standard input"},
 		{"two tokens", "", []string{"enroll", "--token", "a", "--token-file", "b"}, exitUsage, "exclude each other"},
 		{"a token file that is not there", "", []string{"enroll", "--token-file", "/nonexistent"}, exitUsage, "no such file"},
@@ -112,7 +114,7 @@ func approving(t *testing.T) (word string) {
 func TestEnrolWritesTheConfigurationOnce(t *testing.T) {
 	word, folder := approving(t), t.TempDir()
 	path, state := filepath.Join(folder, "etc/agent.yaml"), filepath.Join(folder, "state")
-	args := []string{"enroll", "--token", "-", "--config", path, "--state-dir", state, "--allow-hooks", "--allow-restore", "/srv", "--allow-restore", "/home"}
+	args := []string{"enroll", "--token", "-", "--config", path, "--state-dir", state, "--allow-hooks", "dir:/etc/restic-manager/hooks,/opt/hooks", "--allow-commands=allow", "--allow-restore", "/srv", "--allow-restore", "/home"}
 	code, out, errOut := call(t, word+"\n", args...)
 	if code != 0 || !strings.Contains(out, "enrolled as Host shop/web-1") || !strings.Contains(out, "run --config "+path) {
 		t.Fatalf("exit %d: %q %q", code, out, errOut)
@@ -121,7 +123,7 @@ func TestEnrolWritesTheConfigurationOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Allow.Hooks.Granted() || c.Allow.Rclone.Granted() || len(c.Allow.Restore) != 2 || c.StateDir != state || c.Ref().Name != "web-1" {
+	if c.Allow.Hooks.String() != "dir:/etc/restic-manager/hooks,/opt/hooks" || !c.Allow.Commands.Allow || c.Allow.Rclone.Granted() || len(c.Allow.Restore) != 2 || c.StateDir != state || c.Ref().Name != "web-1" {
 		t.Errorf("configuration is %+v", c)
 	}
 	if left, err := filepath.Glob(filepath.Join(folder, "etc/*")); err != nil || len(left) != 1 {
