@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -23,6 +24,10 @@ type call struct {
 	repository restic.Repository
 	backup     restic.BackupOptions
 	restore    restic.RestoreOptions
+	forget     restic.ForgetOptions
+	prune      restic.PruneOptions
+	check      restic.CheckOptions
+	filter     restic.SnapshotFilter
 	observer   restic.Observer
 	answer     chan<- reply
 }
@@ -32,6 +37,12 @@ type reply struct {
 	state   restic.State
 	backup  restic.BackupResult
 	restore restic.RestoreResult
+	removed int // by unlock
+	forget  restic.ForgetResult
+	prune   restic.PruneResult
+	check   restic.CheckResult
+	raw     uint64
+	list    []restic.Snapshot
 }
 
 // done answers; a test that forgets it hangs.
@@ -65,8 +76,43 @@ func (f *fakeRestic) Init(ctx context.Context, r restic.Repository, o restic.Obs
 	return f.call(call{ctx: ctx, what: "init", repository: r, observer: o}).err
 }
 
-func (f *fakeRestic) Unlock(ctx context.Context, r restic.Repository, o restic.Observer) error {
-	return f.call(call{ctx: ctx, what: "unlock", repository: r, observer: o}).err
+func (f *fakeRestic) Unlock(ctx context.Context, r restic.Repository, o restic.Observer) (int, error) {
+	x := f.call(call{ctx: ctx, what: "unlock", repository: r, observer: o})
+	return x.removed, x.err
+}
+
+func (f *fakeRestic) Forget(ctx context.Context, g restic.ForgetOptions, o restic.Observer) (restic.ForgetResult, error) {
+	x := f.call(call{ctx: ctx, what: "forget", repository: g.Repository, forget: g, observer: o})
+	return x.forget, x.err
+}
+
+func (f *fakeRestic) Prune(ctx context.Context, p restic.PruneOptions, o restic.Observer) (restic.PruneResult, error) {
+	x := f.call(call{ctx: ctx, what: "prune", repository: p.Repository, prune: p, observer: o})
+	return x.prune, x.err
+}
+
+func (f *fakeRestic) Check(ctx context.Context, k restic.CheckOptions, o restic.Observer) (restic.CheckResult, error) {
+	x := f.call(call{ctx: ctx, what: "check", repository: k.Repository, check: k, observer: o})
+	return x.check, x.err
+}
+
+func (f *fakeRestic) Snapshots(ctx context.Context, r restic.Repository, filter restic.SnapshotFilter, o restic.Observer) ([]restic.Snapshot, error) {
+	x := f.call(call{ctx: ctx, what: "snapshots", repository: r, filter: filter, observer: o})
+	return x.list, x.err
+}
+
+func (f *fakeRestic) Stats(ctx context.Context, r restic.Repository, _ restic.Limits, o restic.Observer) (uint64, error) {
+	x := f.call(call{ctx: ctx, what: "stats", repository: r, observer: o})
+	return x.raw, x.err
+}
+
+// List and Dump belong to restore drills, which tests of this package replace as a whole.
+func (f *fakeRestic) List(context.Context, restic.Repository, string, func(restic.Node) error, restic.Observer) error {
+	return errors.New("not faked")
+}
+
+func (f *fakeRestic) Dump(context.Context, restic.Repository, string, string, io.Writer, restic.Observer) error {
+	return errors.New("not faked")
 }
 
 func (f *fakeRestic) Backup(ctx context.Context, b restic.BackupOptions, o restic.Observer) (restic.BackupResult, error) {
@@ -151,7 +197,7 @@ func (f *fixture) open(change ...func(*Options)) {
 
 func options(dir string, o Observer) Options {
 	return Options{Dir: filepath.Join(dir, "ledger"), LogDir: filepath.Join(dir, "logs"), CacheDir: filepath.Join(dir, "cache"), TempDir: filepath.Join(dir, "tmp"),
-		RestoreDir: filepath.Join(dir, "restore"), Protected: []string{dir}, Observer: o, Logger: slog.New(slog.DiscardHandler),
+		RestoreDir: filepath.Join(dir, "restore"), RetryBackoff: []time.Duration{}, Protected: []string{dir}, Observer: o, Logger: slog.New(slog.DiscardHandler),
 		Restic: func(context.Context) (restic.Binary, error) { return restic.Binary{}, errors.New("no restic here") }}
 }
 

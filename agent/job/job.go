@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agent/drill"
 	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -33,6 +34,8 @@ type Job struct {
 	Hooks *wire.Hooks
 	// Credential is asked at each attempt when restic is about to start, and what it returns is not kept. Required.
 	Credential func() (wire.Credential, error)
+	// Opened, if set, is called when the repository was seen to open with what Credential returned last.
+	Opened func()
 	// Deadline bounds all attempts and the waits between them; 0 means no bound.
 	Deadline time.Duration
 	// NotAfter is when the job may no longer start; zero means any time.
@@ -114,11 +117,21 @@ func queueKey(r wire.Repository) string {
 	return strings.TrimRight(orElse(r.SameAs, r.URL), "/")
 }
 
-// runner is what a job needs of restic.Runner.
+func (j *Job) opened() {
+	if j.Opened != nil {
+		j.Opened()
+	}
+}
+
+// runner is what jobs need of restic.Runner.
 type runner interface {
+	drill.Restic
 	Probe(context.Context, restic.Repository, restic.Observer) (restic.State, error)
 	Init(context.Context, restic.Repository, restic.Observer) error
-	Unlock(context.Context, restic.Repository, restic.Observer) error
+	Unlock(context.Context, restic.Repository, restic.Observer) (int, error)
 	Backup(context.Context, restic.BackupOptions, restic.Observer) (restic.BackupResult, error)
-	Restore(context.Context, restic.RestoreOptions, restic.Observer) (restic.RestoreResult, error)
+	Forget(context.Context, restic.ForgetOptions, restic.Observer) (restic.ForgetResult, error)
+	Prune(context.Context, restic.PruneOptions, restic.Observer) (restic.PruneResult, error)
+	Check(context.Context, restic.CheckOptions, restic.Observer) (restic.CheckResult, error)
+	Stats(context.Context, restic.Repository, restic.Limits, restic.Observer) (uint64, error)
 }

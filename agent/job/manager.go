@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/restic-manager/restic-manager/agent/atomicfile"
+	"github.com/restic-manager/restic-manager/agent/drill"
+	"github.com/restic-manager/restic-manager/agent/hook"
 	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -19,8 +21,11 @@ type Manager struct {
 	ledger  *ledger
 	logs    *logs
 	states  *repositories
-	// newRunner is replaced in tests.
+	stats   *stats
+	// These are replaced in tests.
 	newRunner func(context.Context, *Job) (runner, error)
+	runHook   func(context.Context, hook.Call) error
+	drill     func(context.Context, drill.Restic, drill.Options) (wire.VerifySummary, error)
 
 	ctx     context.Context
 	stop    context.CancelCauseFunc
@@ -30,21 +35,8 @@ type Manager struct {
 	closed bool
 	// ensured counts the calls of Ensure: only the last one's repository is looked at again.
 	ensured int
-	queues  map[string][]*task // by repository; the first one runs
-	tasks   map[string]*task   // by job id
-}
-
-// task is a job that waits or runs, or a look at a repository.
-type task struct {
-	job    Job
-	record *record
-	cancel context.CancelCauseFunc
-	ctx    context.Context
-	// ensure: see whether the repository exists; record is nil until it turns into an init.
-	ensure  bool
-	ensured int
-	// started is guarded by Manager.mu.
-	started time.Time
+	queues  map[string]*queue // by repository
+	tasks   map[string]*task  // by job id
 }
 
 // Causes of a cancelled context.
@@ -72,9 +64,13 @@ func Open(options Options) (*Manager, error) {
 	if err := (&restic.Runner{TempDir: options.TempDir}).RemoveLeftovers(); err != nil {
 		options.Logger.Warn("temporary folders of an earlier agent cannot be removed", "error", err)
 	}
-	m := &Manager{options: options, ledger: ledger, logs: logs, states: newRepositories(options.Observer, options.Clock),
-		queues: make(map[string][]*task), tasks: make(map[string]*task)}
-	m.newRunner = m.resticRunner
+	if err := drill.RemoveLeftovers(options.ScratchDir); err != nil {
+		options.Logger.Warn("what an earlier agent's restore drill restored cannot be removed", "error", err)
+	}
+	m := &Manager{options: options, ledger: ledger, logs: logs, states: newRepositories(options.Observer, options.Clock), stats: openStats(options.StatsPath, options.Logger),
+		queues: make(map[string]*queue), tasks: make(map[string]*task)}
+	m.newRunner, m.drill = m.resticRunner, drill.Run
+	m.runHook = (&hook.Runner{Logger: options.Logger}).Run
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	m.ledger.prune(m.now())
 	return m, nil
@@ -86,7 +82,7 @@ func (m *Manager) resticRunner(ctx context.Context, j *Job) (runner, error) {
 		return nil, err
 	}
 	return &restic.Runner{Binary: binary, Hostname: j.ResticHost, CacheDir: m.options.CacheDir, TempDir: m.options.TempDir, Proxy: m.options.Proxy,
-		RetryLock: m.options.RetryLock, UnreachableAfter: m.options.UnreachableAfter, Grace: m.options.Grace,
+		RetryLock: m.options.RetryLock, UnreachableAfter: m.options.UnreachableAfter, Grace: m.options.Grace, Limits: m.limits(j),
 		Logger: m.options.Logger.With("job", j.Ref.JobID)}, nil
 }
 
@@ -152,78 +148,6 @@ func (m *Manager) Submit(j Job) error {
 	return nil
 }
 
-// enqueue puts a task into its repository's queue and begins the queue when nothing runs there.
-func (m *Manager) enqueue(t *task) (waits, ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return false, false
-	}
-	t.ctx, t.cancel = context.WithCancelCause(m.ctx)
-	url := t.job.Repository.URL
-	if !t.ensure {
-		m.tasks[t.job.Ref.JobID] = t
-	} else if q := m.queues[url]; len(q) > 1 && slices.ContainsFunc(q[1:], func(x *task) bool { return x.ensure }) {
-		return true, true // a look that waits will see what this one would
-	}
-	m.queues[url] = append(m.queues[url], t)
-	if len(m.queues[url]) > 1 {
-		return true, true
-	}
-	m.running.Go(func() { m.work(url) })
-	return false, true
-}
-
-// work runs the queue of one repository until it is empty.
-func (m *Manager) work(url string) {
-	for {
-		m.mu.Lock()
-		if len(m.queues[url]) == 0 {
-			delete(m.queues, url)
-			m.mu.Unlock()
-			return
-		}
-		t := m.queues[url][0]
-		m.mu.Unlock()
-		if t.ensure {
-			m.look(t)
-		} else {
-			m.run(t)
-		}
-		m.mu.Lock()
-		t.cancel(nil)
-		m.queues[url] = slices.DeleteFunc(m.queues[url], func(x *task) bool { return x == t })
-		m.mu.Unlock()
-	}
-}
-
-// Cancel ends a job: one that waits at once, one that runs with SIGINT, and after a grace SIGKILL. It returns at once; the result comes to the Observer.
-// A job that ended already is no error, and told again.
-func (m *Manager) Cancel(id string) error {
-	m.mu.Lock()
-	t := m.tasks[id]
-	if t == nil {
-		m.mu.Unlock()
-		if _, known := m.ledger.lookup(id); !known {
-			return ErrUnknown
-		}
-		m.announce(id)
-		return nil
-	}
-	t.cancel(errCancelled)
-	queue := m.queues[t.job.Repository.URL]
-	waits := len(queue) == 0 || queue[0] != t
-	if waits {
-		m.queues[t.job.Repository.URL] = slices.DeleteFunc(queue, func(x *task) bool { return x == t })
-		delete(m.tasks, id)
-	}
-	m.mu.Unlock()
-	if waits {
-		m.endBeforeStart(t)
-	}
-	return nil
-}
-
 // Known tells whether the id was ever accepted.
 func (m *Manager) Known(id string) bool {
 	_, known := m.ledger.lookup(id)
@@ -270,12 +194,19 @@ func (m *Manager) announce(id string) {
 	m.mu.Lock()
 	t := m.tasks[id]
 	var started wire.JobStarted
+	var waits *wire.JobProgress
 	if t != nil {
 		started = wire.JobStarted{Job: t.job.Ref, Queued: t.started.IsZero(), StartedAt: t.started}
+		if t.retrying != "" {
+			waits = new(t.progress)
+		}
 	}
 	m.mu.Unlock()
 	if t != nil {
 		m.options.Observer.Started(started)
+		if waits != nil {
+			m.options.Observer.Progress(*waits)
+		}
 		return
 	}
 	if e, ok := m.ledger.lookup(id); !ok || e.state != StateFinished || !e.delivered {

@@ -26,7 +26,7 @@ func TestABackupIsTranslatedBothWays(t *testing.T) {
 	c := f.next("backup")
 	want := restic.BackupOptions{Tag: "tag", Paths: []string{"/etc"}, Excludes: []string{"*.x"}, ExcludesIgnoreCase: []string{"*.Y"}, ExcludeIfPresent: []string{".no"},
 		ExcludeCaches: true, ExcludeLargerThan: "1G", OneFileSystem: true, Limits: restic.Limits{UploadKBps: 50, DownloadKBps: 200},
-		Repository: restic.Repository{URL: "/srv/repo", Environment: map[string]string{"RESTIC_PASSWORD": "correct horse"}, CABundle: []byte{}}}
+		Repository: restic.Repository{URL: "/srv/repo", Environment: map[string]string{"RESTIC_PASSWORD": "correct horse"}, CABundle: []byte{}, ClientCertificate: []byte{}}}
 	if diff := cmp.Diff(want, c.backup); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
@@ -61,7 +61,7 @@ func TestFailuresHaveAReasonAndASentence(t *testing.T) {
 	for kind, want := range map[restic.Kind]wire.Reason{
 		restic.KindNoRepository: wire.ReasonNoRepository, restic.KindHalfInitialised: wire.ReasonHalfInitialised, restic.KindWrongPassword: wire.ReasonWrongPassword,
 		restic.KindUnauthorized: wire.ReasonUnauthorized, restic.KindUnreachable: wire.ReasonUnreachable, restic.KindTLS: wire.ReasonTLS,
-		restic.KindNothingToBackUp: wire.ReasonSourceMissing, restic.KindFailed: wire.ReasonResticFailed, restic.KindNoSpace: wire.ReasonResticFailed,
+		restic.KindNothingToBackUp: wire.ReasonSourceMissing, restic.KindFailed: wire.ReasonResticFailed, restic.KindNoSpace: wire.ReasonNoSpace,
 		restic.KindKilled: wire.ReasonResticFailed, restic.KindNotStarted: wire.ReasonResticMissing,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -278,7 +278,7 @@ func TestAStaleLockIsRemovedAndTheJobTriedOnceMore(t *testing.T) {
 			f := newFixture(t)
 			f.submit(backupJob("job-1", "/srv/a"))
 			f.next("backup").done(reply{err: failure(restic.KindLocked)})
-			f.next("unlock").done(reply{})
+			f.next("unlock").done(reply{removed: 1})
 			f.next("backup").done(reply{err: second, backup: restic.BackupResult{SnapshotID: "abcdef01"}})
 			got := f.result("job-1")
 			if second == nil && got.Outcome != wire.OutcomeSucceeded || second != nil && got.Reason != wire.ReasonLocked {

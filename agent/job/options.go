@@ -23,6 +23,8 @@ type Own struct {
 	Groups []wire.SourceGroup
 	// Credential opens the repository without the right to delete. It is asked when restic is about to start, and what it returns is not kept.
 	Credential func() (wire.Credential, error)
+	// Opened is as that of a Job.
+	Opened func()
 }
 
 // Options of a Manager.

@@ -32,7 +32,11 @@ func (r *result) fail(reason wire.Reason, message string) {
 func (r *result) judge(j *Job, ctx context.Context, err error) {
 	r.FinishedAt = r.now()
 	var prepared *preparation
+	var verdict *judged
 	var failure *restic.Error
+	if errors.As(err, &failure) {
+		r.ExitCode = failure.ExitCode
+	}
 	switch {
 	case err == nil && r.partial != "":
 		r.Outcome, r.Message = wire.OutcomeCompletedWithErrors, cutText(r.partial)
@@ -51,20 +55,40 @@ func (r *result) judge(j *Job, ctx context.Context, err error) {
 		}
 	case errors.Is(context.Cause(ctx), errStopping):
 		r.fail(wire.ReasonAgentRestarted, "The agent was stopped while the job ran; what was uploaded is found again by the next backup.")
+		if j.Ref.Kind != wire.JobBackup {
+			r.Message = "The agent was stopped while the job ran; start it again."
+		}
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		r.fail(wire.ReasonDeadlineExceeded, fmt.Sprintf("The job did not end within its deadline of %v; allow more time (activeDeadlineSeconds), or see in the log what it waited for.", j.Deadline))
 	case errors.As(err, &prepared):
 		r.fail(prepared.reason, prepared.message)
-	case errors.As(err, &failure):
-		r.fail(reasonOf(failure.Kind), failure.Message)
-		if r.Message == "" {
-			r.Message = err.Error()
-		}
-		r.ExitCode = failure.ExitCode
+	case errors.As(err, &verdict):
+		r.fail(verdict.reason, verdict.message)
+		r.Outcome = verdict.outcome
+	case failure != nil:
+		r.fail(reasonOf(failure.Kind), messageOf(err))
 	default:
 		r.fail(wire.ReasonResticFailed, err.Error())
 	}
 }
+
+// restart forgets what belongs to the last attempt alone.
+func (r *result) restart() {
+	r.ExitCode, r.Reason, r.Message, r.partial = -1, "", "", ""
+	r.Backup, r.Restore, r.Prune, r.Check, r.Verify = nil, nil, nil, nil, nil
+}
+
+// judged is an error of the work whose meaning for the job is known already.
+type judged struct {
+	outcome wire.Outcome
+	reason  wire.Reason
+	message string
+	cause   error
+}
+
+func (j *judged) Error() string { return j.message }
+
+func (j *judged) Unwrap() error { return j.cause }
 
 // reasonOf translates the kinds of agent/restic.
 func reasonOf(kind restic.Kind) wire.Reason {
@@ -89,6 +113,16 @@ func reasonOf(kind restic.Kind) wire.Reason {
 		return wire.ReasonSourceMissing
 	case restic.KindNothingRestored:
 		return wire.ReasonNothingRestored
+	case restic.KindForgetRefused:
+		return wire.ReasonForgetRefused
+	case restic.KindDamaged:
+		return wire.ReasonRepositoryDamaged
+	case restic.KindCommandFailed:
+		return wire.ReasonCommandFailed
+	case restic.KindCommandEmpty:
+		return wire.ReasonCommandEmpty
+	case restic.KindNoSpace:
+		return wire.ReasonNoSpace
 	case restic.KindCancelled:
 		return wire.ReasonCancelled
 	case restic.KindDeadlineExceeded:
@@ -140,39 +174,6 @@ func paths(failures ...restic.Failures) []string {
 		}
 	}
 	return out
-}
-
-func backupOptions(j *Job, repository restic.Repository) restic.BackupOptions {
-	g := j.Backup
-	return restic.BackupOptions{
-		Repository: repository, Tag: g.Tag, Paths: g.Includes, Excludes: g.Excludes, ExcludesIgnoreCase: g.IExcludes, ExcludeIfPresent: g.ExcludeIfPresent,
-		ExcludeCaches: g.ExcludeCaches, ExcludeLargerThan: g.ExcludeLargerThan, OneFileSystem: g.OneFileSystem, Limits: limits(g.Bandwidth, j.Bandwidth),
-	}
-}
-
-func restoreOptions(j *Job, repository restic.Repository, target string) restic.RestoreOptions {
-	r := j.Restore
-	o := restic.RestoreOptions{
-		Repository: repository, Snapshot: r.Snapshot, Target: target, Includes: r.Includes, Excludes: r.Excludes,
-		Overwrite: restic.Overwrite(r.Overwrite), DryRun: r.DryRun, Verify: r.Verify && !r.DryRun, Limits: limits(wire.Bandwidth{}, j.Bandwidth),
-	}
-	if r.Snapshot == wire.LatestSnapshot {
-		o.Snapshot = restic.Latest
-		o.Filter = restic.SnapshotFilter{Host: orElse(r.ResticHost, j.ResticHost), Tag: r.Tag}
-	}
-	return o
-}
-
-// limits takes each direction from the first that sets it.
-func limits(own, host wire.Bandwidth) restic.Limits {
-	l := restic.Limits{UploadKBps: own.UploadKBps, DownloadKBps: own.DownloadKBps}
-	if l.UploadKBps == 0 {
-		l.UploadKBps = host.UploadKBps
-	}
-	if l.DownloadKBps == 0 {
-		l.DownloadKBps = host.DownloadKBps
-	}
-	return l
 }
 
 func count(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

@@ -6,57 +6,73 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-// redeliver is how soon a result that the Observer did not take is tried again.
-const redeliver = 10 * time.Second
+// execution is a job from its first turn to its end.
+type execution struct {
+	task *task
+	job  *Job
+	// ctx ends with the job's deadline, its cancellation or the agent.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	watch  *watch
+	result *result
+	// attempts counts the turns; the one under way is included.
+	attempts int
+	// bracket says that the preBackup hooks of this attempt were reached, so that the postBackup hooks have to follow.
+	bracket bool
+	// postFailed is the first failure of a postBackup hook with onError Fail.
+	postFailed error
+	// resticBegan is when restic was last started for the work itself.
+	resticBegan time.Time
+	forgetting  forgetting
+	stopClock   func()
+}
 
-// run takes a task from its turn to its result.
+// run is one turn of a job: it ends it, or has it wait for its next attempt.
 func (m *Manager) run(t *task) {
+	if t.execution == nil && !m.begin(t) {
+		return
+	}
+	x := t.execution
+	err := x.ctx.Err()
+	if err == nil {
+		err = m.attempt(x)
+	}
+	if wait, again := m.retryIn(x, err); again {
+		m.pause(x, err, wait)
+		return
+	}
+	m.end(x, err)
+}
+
+// begin makes a job's execution; false when the job ended instead.
+func (m *Manager) begin(t *task) bool {
 	now := m.now()
 	switch {
 	case t.ctx.Err() != nil:
 		m.endBeforeStart(t)
-		return
+		return false
 	case !t.job.NotAfter.IsZero() && now.After(t.job.NotAfter):
-		result := m.newResult(t.record)
-		result.fail(wire.ReasonExpired, fmt.Sprintf("The job could not start before %s: other jobs of this repository took too long; start it again.", t.job.NotAfter.UTC().Format(time.RFC3339)))
-		m.finish(t.record, result.JobFinished)
-		return
+		m.failBeforeStart(t, wire.ReasonExpired, fmt.Sprintf("The job could not start before %s: other jobs of this repository took too long; start it again.", t.job.NotAfter.UTC().Format(time.RFC3339)))
+		return false
 	}
 	if err := m.ledger.start(t.record, now); err != nil {
-		result := m.newResult(t.record)
-		result.fail(wire.ReasonResticFailed, fmt.Sprintf("The job was not started, since the agent could not remember that it did: %v; see to the disk of its state folder.", err))
-		m.finish(t.record, result.JobFinished)
-		return
+		m.failBeforeStart(t, wire.ReasonResticFailed, fmt.Sprintf("The job was not started, since the agent could not remember that it did: %v; see to the disk of its state folder.", err))
+		return false
 	}
+	x := &execution{task: t, job: &t.job, watch: m.watch(&t.job), result: m.newResult(t.record), stopClock: func() {}}
+	x.ctx, x.cancel = context.WithCancelCause(t.ctx)
+	if t.job.Deadline > 0 {
+		x.stopClock = m.deadline(t.job.Deadline, x.cancel)
+	}
+	t.execution = x
 	m.mu.Lock()
 	t.started = now
 	m.mu.Unlock()
 	m.options.Observer.Started(wire.JobStarted{Job: t.job.Ref, StartedAt: now})
-
-	ctx, cancel := context.WithCancelCause(t.ctx)
-	defer cancel(nil)
-	if t.job.Deadline > 0 {
-		defer m.deadline(t.job.Deadline, cancel)()
-	}
-	watch := m.watch(&t.job)
-	result := m.newResult(t.record)
-	err := m.attempt(ctx, &t.job, watch, result)
-	result.judge(&t.job, ctx, err)
-	m.states.ended(t.job.Repository.URL, err, repositoryOpened(&t.job, result, err))
-	if result.Message != "" {
-		watch.note("%s: %s", result.Outcome, result.Message)
-	}
-	result.LogTail = watch.log.tail()
-	if err := watch.log.close(); err != nil {
-		m.options.Logger.Warn("the log of a job is not complete", "job", t.job.Ref.JobID, "error", err)
-	}
-	m.finish(t.record, result.JobFinished)
-	m.logs.prune(m.active)
-	m.ledger.prune(m.now())
+	return true
 }
 
 // deadline cancels after d; the returned function ends the watch.
@@ -72,61 +88,34 @@ func (m *Manager) deadline(d time.Duration, cancel context.CancelCauseFunc) (sto
 	return func() { timer.Stop(); close(over) }
 }
 
-// attempt does the work; a job that fails on a lock has stale locks removed, and is tried once more.
-func (m *Manager) attempt(ctx context.Context, j *Job, watch *watch, result *result) error {
-	r, err := m.newRunner(ctx, j)
-	if err != nil {
-		return &preparation{wire.ReasonResticMissing, err.Error()}
+// end judges a job, runs what is to run after it, and delivers its result.
+func (m *Manager) end(x *execution, err error) {
+	x.result.judge(x.job, x.ctx, err)
+	opened := repositoryOpened(x.job, x.result, err)
+	m.view(x.job).ended(err, opened)
+	if opened {
+		x.job.opened()
 	}
-	repository, err := m.repository(j)
-	if err != nil {
-		return err
+	m.hooksAfter(x)
+	if x.attempts > 1 {
+		x.result.Attempts = int64(x.attempts)
 	}
-	target := ""
-	if j.Restore != nil {
-		if target, err = m.restoreTarget(j.Ref.JobID, j.Restore.Target); err != nil {
-			return &preparation{wire.ReasonRefused, fmt.Sprintf("%s: %v", wire.RefusalNotAllowed, err)}
-		}
+	x.result.FinishedAt = m.now()
+	if x.result.Message != "" {
+		x.watch.note("%s: %s", x.result.Outcome, x.result.Message)
 	}
-	work := func() error {
-		switch j.Ref.Kind {
-		case wire.JobBackup:
-			done, err := r.Backup(ctx, backupOptions(j, repository), watch)
-			result.backup(done)
-			return err
-		case wire.JobRestore:
-			done, err := r.Restore(ctx, restoreOptions(j, repository, target), watch)
-			result.restore(done, target)
-			return err
-		case wire.JobInit:
-			return r.Init(ctx, repository, watch)
-		default:
-			return &preparation{wire.ReasonRefused, fmt.Sprintf("This version of the agent cannot run jobs of kind %s; upgrade it.", j.Ref.Kind)}
-		}
+	m.countStats(x)
+	x.result.LogTail = x.watch.log.tail()
+	if err := x.watch.log.close(); err != nil {
+		m.options.Logger.Warn("the log of a job is not complete", "job", x.job.Ref.JobID, "error", err)
 	}
-	err = work()
-	if !errors.Is(err, restic.ErrLocked) || ctx.Err() != nil {
-		return err
-	}
-	watch.note("the repository is locked; removing stale locks and trying once more")
-	if unlockErr := r.Unlock(ctx, repository, watch); unlockErr != nil {
-		watch.note("removing stale locks failed: %v", unlockErr)
-		return err
-	}
-	return work()
-}
-
-// repository opens the credential. It is not kept beyond the run.
-func (m *Manager) repository(j *Job) (restic.Repository, error) {
-	credential, err := j.Credential()
-	if err != nil {
-		return restic.Repository{}, &preparation{wire.ReasonNoCredential, fmt.Sprintf("There is no usable credential for the repository on this machine: %v.", err)}
-	}
-	r := restic.Repository{URL: j.Repository.URL, Environment: credential.Environment, CABundle: []byte(j.Repository.CABundle), Consent: restic.Consent{Rclone: m.options.AllowRclone}}
-	if err := r.Check(); err != nil {
-		return r, &preparation{wire.ReasonNoCredential, err.Error()}
-	}
-	return r, nil
+	x.stopClock()
+	x.cancel(nil)
+	m.finish(x.task.record, x.result.JobFinished)
+	x.task.cancel(nil)
+	m.logs.prune(m.active)
+	m.ledger.prune(m.now())
+	m.listAfter(x.job, x.result)
 }
 
 // preparation is a failure before restic was started.
@@ -138,6 +127,7 @@ type preparation struct {
 func (p *preparation) Error() string { return p.message }
 
 func (m *Manager) endBeforeStart(t *task) {
+	defer t.cancel(nil)
 	result := m.newResult(t.record)
 	if errors.Is(context.Cause(t.ctx), errCancelled) {
 		result.Outcome, result.Reason, result.Message = wire.OutcomeCancelled, wire.ReasonCancelled, "The job was cancelled before its turn came."
@@ -147,71 +137,9 @@ func (m *Manager) endBeforeStart(t *task) {
 	m.finish(t.record, result.JobFinished)
 }
 
-// finish makes a result durable and delivers it. When the ledger refuses, it is delivered all the same.
-func (m *Manager) finish(r *record, finished wire.JobFinished) {
-	if err := m.ledger.finish(r, finished); err != nil {
-		m.options.Logger.Error("the result of a job cannot be remembered", "job", r.Job.JobID, "error", err)
-	}
-	attributes := []any{"job", r.Job.JobID, "kind", r.Job.Kind, "outcome", finished.Outcome}
-	if finished.Reason != "" {
-		attributes = append(attributes, "reason", finished.Reason, "message", finished.Message)
-	}
-	m.options.Logger.Info("job ended", attributes...)
-	// From here on a duplicate is answered with the result.
-	m.mu.Lock()
-	delete(m.tasks, r.Job.JobID)
-	m.mu.Unlock()
-	m.deliver(r)
-}
-
-// deliver tells a result, and goes on trying in the background while it is not taken.
-func (m *Manager) deliver(r *record) {
-	if m.deliverOnce(r) {
-		return
-	}
-	m.background(func() {
-		for m.sleep(redeliver) { // when it ends, the next start goes on
-			if m.deliverOnce(r) {
-				return
-			}
-		}
-	})
-}
-
-// background runs f so that Close waits for it; not at all when Close was called.
-func (m *Manager) background(f func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.closed {
-		m.running.Go(f)
-	}
-}
-
-// sleep returns false when the agent stops first.
-func (m *Manager) sleep(d time.Duration) bool {
-	timer := m.options.Clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-m.ctx.Done():
-		return false
-	case <-timer.C():
-		return true
-	}
-}
-
-func (m *Manager) deliverOnce(r *record) bool {
-	if err := m.options.Observer.Finished(*r.Result); err != nil {
-		m.options.Logger.Warn("the result of a job was not taken; it is told again", "job", r.Job.JobID, "error", err)
-		return false
-	}
-	if err := m.ledger.delivered(r); err != nil {
-		m.options.Logger.Warn("a delivered result cannot be marked; after a restart it is told again", "job", r.Job.JobID, "error", err)
-	}
-	return true
-}
-
-func (m *Manager) active(id string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.tasks[id] != nil
+func (m *Manager) failBeforeStart(t *task, reason wire.Reason, message string) {
+	defer t.cancel(nil)
+	result := m.newResult(t.record)
+	result.fail(reason, message)
+	m.finish(t.record, result.JobFinished)
 }

@@ -21,7 +21,7 @@ const (
 type watch struct {
 	manager *Manager
 	ref     wire.JobRef
-	url     string
+	view    view
 	log     *logFile
 
 	mu       sync.Mutex
@@ -34,22 +34,22 @@ type watch struct {
 var _ restic.Observer = (*watch)(nil)
 
 func (m *Manager) watch(j *Job) *watch {
-	return &watch{manager: m, ref: j.Ref, url: j.Repository.URL, log: m.logs.create(j.Ref.JobID), last: wire.JobProgress{Job: j.Ref}}
+	return &watch{manager: m, ref: j.Ref, view: m.view(j), log: m.logs.create(j.Ref.JobID), last: wire.JobProgress{Job: j.Ref}}
 }
 
 // Progress implements restic.Observer.
 func (w *watch) Progress(p restic.Progress) {
 	w.mu.Lock()
-	retrying := w.last.Retrying
+	retrying, attempt := w.last.Retrying, w.last.Attempt
 	w.last = wire.JobProgress{Job: w.ref, FilesDone: count(p.FilesDone), FilesTotal: count(p.FilesTotal), BytesDone: count(p.BytesDone), BytesTotal: count(p.BytesTotal),
-		Errors: count(p.Errors), SecondsRemaining: int64(p.Remaining / time.Second), Retrying: retrying}
+		Errors: count(p.Errors), SecondsRemaining: int64(p.Remaining / time.Second), Retrying: retrying, Attempt: attempt}
 	w.mu.Unlock()
 	w.send()
 }
 
 // Retrying implements restic.Observer.
 func (w *watch) Retrying(r restic.Retry) {
-	w.manager.states.retry(w.url, r)
+	w.view.retry(r)
 	w.mu.Lock()
 	w.last.Retrying = ""
 	if !r.Recovered {
@@ -57,6 +57,24 @@ func (w *watch) Retrying(r restic.Retry) {
 	}
 	w.mu.Unlock()
 	w.send()
+}
+
+// attempt begins the numbers anew.
+func (w *watch) attempt(number int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = wire.JobProgress{Job: w.ref}
+	if number > 1 {
+		w.last.Attempt = int64(number)
+	}
+}
+
+// waiting is the progress of a job that waits for its next attempt.
+func (w *watch) waiting(text string, next int) wire.JobProgress {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last.Retrying, w.last.Attempt = text, int64(next)
+	return w.last
 }
 
 // send tells the latest numbers, at most once a second; what is held back goes with the next, and restic has numbers every second.

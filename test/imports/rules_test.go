@@ -26,7 +26,8 @@ var siblings = map[string]map[string][]string{
 	},
 	"agentgateway": {},
 	"agent": {
-		"job": {"restic"}, // its state machine runs restic
+		"job":   {"restic", "hook", "drill"}, // its state machine runs restic, hooks and restore drills
+		"drill": {"restic"},                  // a drill restores with it
 	},
 }
 

@@ -1,0 +1,143 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/restic-manager/restic-manager/agent/restic"
+	"github.com/restic-manager/restic-manager/api/wire"
+)
+
+// attempt does the work once.
+func (m *Manager) attempt(x *execution) error {
+	x.attempts++
+	x.watch.attempt(x.attempts)
+	x.result.restart()
+	j := x.job
+	if j.Ref.Kind == wire.JobPrune && j.Repository.Credential != wire.CredentialAdmin {
+		return &preparation{wire.ReasonNoAdminCredentials, "Prune was not started: it needs credentials that may delete, and without them would upload data before it fails; " +
+			"name them in the Host's spec.repository.adminCredentialsSecretRef."}
+	}
+	if err := m.consent(j); err != nil {
+		return err
+	}
+	r, err := m.newRunner(x.ctx, j)
+	if err != nil {
+		return &preparation{wire.ReasonResticMissing, err.Error()}
+	}
+	repository, err := m.repository(j)
+	if err != nil {
+		return err
+	}
+	w := &work{execution: x, manager: m, restic: r, repository: repository}
+	switch j.Ref.Kind {
+	case wire.JobBackup:
+		return w.backup()
+	case wire.JobRestore:
+		return w.restore()
+	case wire.JobInit:
+		return r.Init(x.ctx, repository, x.watch)
+	case wire.JobForget:
+		return w.forget()
+	case wire.JobPrune:
+		return w.prune()
+	case wire.JobCheck:
+		return w.check()
+	case wire.JobUnlock:
+		return w.unlock()
+	case wire.JobVerify:
+		return w.verify()
+	}
+	return fmt.Errorf("jobs of kind %s cannot be run", j.Ref.Kind)
+}
+
+// work is one attempt with what it needs. It lives as long as the attempt, and with it the opened credential.
+type work struct {
+	*execution
+	manager    *Manager
+	restic     runner
+	repository restic.Repository
+}
+
+// healed does something that needs the repository. When that fails on a lock, stale locks are removed, and it is done again if there were any.
+func (w *work) healed(do func() error) error {
+	err := do()
+	if !errors.Is(err, restic.ErrLocked) || w.ctx.Err() != nil {
+		return err
+	}
+	w.watch.note("the repository is locked; looking for stale locks")
+	removed, unlockErr := w.restic.Unlock(w.ctx, w.repository, w.watch)
+	w.result.LocksRemoved += int64(removed)
+	switch {
+	case unlockErr != nil:
+		w.watch.note("removing stale locks failed: %v", unlockErr)
+		return err
+	case removed == 0:
+		w.watch.note("no lock is stale: another process is at work, or was cut off on another machine less than half an hour ago")
+		return err
+	}
+	w.watch.note("stale locks removed: %d; trying again", removed)
+	return do()
+}
+
+func (w *work) backup() error {
+	if err := w.manager.hooksBefore(w.execution); err != nil {
+		return err
+	}
+	return w.healed(func() error {
+		w.resticBegan = w.manager.now()
+		done, err := w.restic.Backup(w.ctx, w.backupOptions(), w.watch)
+		w.result.backup(done)
+		return err
+	})
+}
+
+func (w *work) restore() error {
+	target, err := w.manager.restoreTarget(w.job.Ref.JobID, w.job.Restore.Target)
+	if err != nil {
+		return &preparation{wire.ReasonRefused, fmt.Sprintf("%s: %v", wire.RefusalNotAllowed, err)}
+	}
+	return w.healed(func() error {
+		done, err := w.restic.Restore(w.ctx, w.restoreOptions(target), w.watch)
+		w.result.restore(done, target)
+		return err
+	})
+}
+
+func (w *work) backupOptions() restic.BackupOptions {
+	g := w.job.Backup
+	return restic.BackupOptions{
+		Repository: w.repository, Tag: g.Tag, Paths: g.Includes, Excludes: g.Excludes, ExcludesIgnoreCase: g.IExcludes, ExcludeIfPresent: g.ExcludeIfPresent,
+		ExcludeCaches: g.ExcludeCaches, ExcludeLargerThan: g.ExcludeLargerThan, OneFileSystem: g.OneFileSystem, Limits: w.limits(),
+	}
+}
+
+func (w *work) restoreOptions(target string) restic.RestoreOptions {
+	r := w.job.Restore
+	o := restic.RestoreOptions{
+		Repository: w.repository, Snapshot: r.Snapshot, Target: target, Includes: r.Includes, Excludes: r.Excludes,
+		Overwrite: restic.Overwrite(r.Overwrite), DryRun: r.DryRun, Verify: r.Verify && !r.DryRun, Limits: w.limits(),
+	}
+	if r.Snapshot == wire.LatestSnapshot {
+		o.Snapshot = restic.Latest
+		o.Filter = restic.SnapshotFilter{Host: orElse(r.ResticHost, w.job.ResticHost), Tag: r.Tag}
+	}
+	return o
+}
+
+// limits are those of the moment: they are asked at each start of restic.
+func (w *work) limits() restic.Limits { return w.manager.limits(w.job) }
+
+// repository opens the credential of a job. It is not kept beyond the attempt.
+func (m *Manager) repository(j *Job) (restic.Repository, error) {
+	credential, err := j.Credential()
+	if err != nil {
+		return restic.Repository{}, &preparation{wire.ReasonNoCredential, fmt.Sprintf("There is no usable credential for the repository on this machine: %v.", err)}
+	}
+	r := restic.Repository{URL: j.Repository.URL, Environment: credential.Environment, CABundle: []byte(j.Repository.CABundle),
+		ClientCertificate: []byte(credential.ClientCertificate), Consent: restic.Consent{Rclone: m.options.AllowRclone}}
+	if err := r.Check(); err != nil {
+		return r, &preparation{wire.ReasonNoCredential, err.Error()}
+	}
+	return r, nil
+}
