@@ -27,7 +27,9 @@ func testHost(name string, edits ...func(*v1alpha1.Host)) *v1alpha1.Host {
 	return host
 }
 
-func sharedURL(host *v1alpha1.Host) { host.Spec.Repository.URL = "rest:https://backup.example.com/shared" }
+func sharedURL(host *v1alpha1.Host) {
+	host.Spec.Repository.URL = "rest:https://backup.example.com/shared"
+}
 
 func madeAt(at time.Time) func(*v1alpha1.Host) {
 	return func(host *v1alpha1.Host) { host.CreationTimestamp = metav1.NewTime(at) }
@@ -57,7 +59,9 @@ func byDefault(m *v1alpha1.RepoMaintenance) {
 
 func invalid(m *v1alpha1.RepoMaintenance) { m.Spec.Forget.Cron = "daily" }
 
-func older(m *v1alpha1.RepoMaintenance) { m.CreationTimestamp = metav1.NewTime(noon.AddDate(0, 0, -25)) }
+func older(m *v1alpha1.RepoMaintenance) {
+	m.CreationTimestamp = metav1.NewTime(noon.AddDate(0, 0, -25))
+}
 
 func deleted(m *v1alpha1.RepoMaintenance) { m.DeletionTimestamp = new(metav1.NewTime(noon)) }
 

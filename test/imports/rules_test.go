@@ -23,6 +23,8 @@ var siblings = map[string]map[string][]string{
 		"schedule":        {"compile", "maintenance", "credentials", "status"},
 		"repomaintenance": {"compile", "maintenance", "credentials", "status"},
 		"hostjob":         {"compile", "maintenance", "credentials", "status"},
+		// Whether there is anything to forget or to verify.
+		"maintenance": {"compile"},
 	},
 	"agentgateway": {},
 	"agent": {
