@@ -52,11 +52,27 @@ func (r *Reconciler) setConditions(host *v1alpha1.Host, f *facts, err error) ctr
 		put(v1alpha1.ConditionScheduleSetApplied, v)
 	}
 	put(v1alpha1.ConditionRepositoryReady, repositoryReady(host))
+	put(v1alpha1.ConditionRepositoryHealthy, repositoryHealthy(host.Status.Maintenance, condition(host, v1alpha1.ConditionRepositoryHealthy)))
 	put(v1alpha1.ConditionClockSynchronised, clockSynchronised(host.Status.Agent))
-	if v, present := duplicate(f.set, now); present {
-		put(v1alpha1.ConditionDuplicateIdentity, v)
-	} else {
-		set.Remove(v1alpha1.ConditionDuplicateIdentity)
+
+	// Those that are there for some Hosts only.
+	some := func(kind string, v verdictOn, present bool) {
+		if !present {
+			set.Remove(kind)
+			return
+		}
+		put(kind, v)
+	}
+	v, present := duplicate(f.set, now)
+	some(v1alpha1.ConditionDuplicateIdentity, v, present)
+	v, present = credentialsExported(host, f.minted)
+	some(v1alpha1.ConditionCredentialsExported, v, present)
+	v, present = adminReady(host, f.admin)
+	some(v1alpha1.ConditionAdminCredentialsReady, v, present)
+	v, present = adminExposed(host, f.maintenance)
+	some(v1alpha1.ConditionAdminCredentialsExposed, v, present)
+	if v, present, keep := allowedByMachine(f.set, f.compiled, condition(host, v1alpha1.ConditionAllowedByMachine)); !keep {
+		some(v1alpha1.ConditionAllowedByMachine, v, present)
 	}
 	return again
 }

@@ -11,8 +11,9 @@
 //	reconciler.go   one reconciliation, as a table of contents
 //	enrolment.go    what enrolment needs next, decided from facts alone; enrol.go does it
 //	token.go        tokens and the Secret they lie in; verdict.go the signed answer
+//	mint.go         the repository password of a Host that names no Secret
 //	publish.go      the ScheduleSet
-//	connected.go, conditions.go   each condition, decided from facts alone
+//	connected.go, conditions.go   each condition, decided from facts alone; admin.go, consent.go and healthy.go those of their subject
 //	gateways.go     which gateway replicas live
 //	watches.go      what leads to a reconciliation
 //
@@ -23,10 +24,21 @@
 // two of them is finished by the next reconciliation. Status is written by the gateway too and decides nothing: proof and expiry are judged
 // by the Secret, which only the controllers and the namespace's own people read. Writes of enrolment carry a resourceVersion.
 //
+// # A minted password is made once
+//
+// The Secret comes first, status.mintedCredentials second, and only then is the password sealed to a machine: what a crash leaves is taken up by the
+// label that names the Host, and a password that never reached status opened nothing. Before a Secret is created the Host is read live, since a cached
+// copy may not have the record yet. Once it has, no other password is made, whatever becomes of the Secret: it would not open the repository. The
+// Secret has no owner.
+//
+// # Who writes status
+//
+// Patches hold what changed here and nothing else, so status.maintenance (another reconciler) and what the gateway reports are never written back.
+//
 // # What costs how much
 //
 // A reconciliation reads from the cache, but for the enrolment Secret while a token is open and for a credentials Secret that the cache does not
-// have. An unchanged set writes nothing, an unchanged status neither. A changed group or schedule is compiled for the hosts that it
+// have. RepoMaintenances concern Hosts with admin credentials alone, and are found by an index. An unchanged set writes nothing, an unchanged status neither. A changed group or schedule is compiled for the hosts that it
 // selects, before and after the change. A lost gateway concerns the hosts that it held.
 //
 // # Trade-offs

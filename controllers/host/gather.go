@@ -2,12 +2,15 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/restic-manager/restic-manager/api/resticenv"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/compile"
@@ -27,15 +30,22 @@ type facts struct {
 	// credential, or why there is none.
 	credential    credentials.Plain
 	credentialErr error
-	groups        []v1alpha1.SourceGroup // of the namespace; shared with the cache
-	schedules     []v1alpha1.Schedule
-	set           *v1alpha1.ScheduleSet // as published; nil for none
+	// minted is the Secret that was made here, if the Host uses it; nil when it is gone.
+	minted *corev1.Secret
+	// admin says what is wrong with the Secret of the admin credentials.
+	admin adminState
+	// maintenance is the one in force; it is read for a Host with admin credentials alone.
+	maintenance *v1alpha1.RepoMaintenance
+	groups      []v1alpha1.SourceGroup // of the namespace; shared with the cache
+	schedules   []v1alpha1.Schedule
+	set         *v1alpha1.ScheduleSet // as published; nil for none
 
+	compiled *wire.ScheduleSet // what the set is to say; nil when something hinders
 	findings []compile.Finding // what compiling left out
 }
 
-// gather reads everything.
-func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host) (*facts, error) {
+// gather reads everything. mintErr is why credentials that are to be made were not.
+func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host, mintErr error) (*facts, error) {
 	f := &facts{}
 	set := &v1alpha1.ScheduleSet{}
 	switch err := r.Client.Get(ctx, client.ObjectKeyFromObject(host), set); {
@@ -45,9 +55,14 @@ func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host) (*facts, e
 		return nil, fmt.Errorf("reading the ScheduleSet: %w", err)
 	}
 	f.identity, f.identityErr = identityOf(host)
-	reader := credentials.Reader{Cache: r.Client, Live: r.Live}
-	plain, err := reader.Read(ctx, host.Namespace, host.CredentialsSecretName(), host.Spec.Repository.URL)
-	f.credential, f.credentialErr = plain, asStatus(err)
+	if f.credentialErr = mintErr; mintErr == nil {
+		if err := r.gatherCredential(ctx, host, f); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.gatherAdmin(ctx, host, f); err != nil {
+		return nil, err
+	}
 
 	// Nothing here changes these, so the copies are saved.
 	inNamespace := []client.ListOption{client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy}
@@ -61,6 +76,33 @@ func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host) (*facts, e
 	}
 	f.groups, f.schedules = groups.Items, schedules.Items
 	return f, nil
+}
+
+// gatherCredential reads what opens the repository.
+func (r *Reconciler) gatherCredential(ctx context.Context, host *v1alpha1.Host, f *facts) error {
+	if usesMinted(host) {
+		var err error
+		if f.minted, err = r.mintedSecret(ctx, host); err != nil {
+			return err
+		}
+	}
+	if f.minted != nil {
+		backend, err := resticenv.Backend(host.Spec.Repository.URL)
+		if err == nil {
+			f.credential, err = credentials.Judge(f.minted, backend)
+			f.credentialErr = asStatus(err)
+			return nil
+		}
+	}
+	reader := credentials.Reader{Cache: r.Client, Live: r.Live}
+	var err error
+	f.credential, err = reader.Read(ctx, host.Namespace, host.CredentialsSecretName(), host.Spec.Repository.URL)
+	var problem *credentials.Problem
+	if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonCredentialsMissing && usesMinted(host) {
+		problem.Message = mintedMissing(host)
+	}
+	f.credentialErr = asStatus(err)
+	return nil
 }
 
 // identityOf decodes the pinned keys; nil for none.

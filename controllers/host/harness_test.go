@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +143,21 @@ func (h *harness) client(live client.WithWatch) client.Client {
 			if secret, ok := object.(*corev1.Secret); ok && secret.Labels[v1alpha1.LabelCredentials] != "true" {
 				return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, key.Name)
 			}
+			return nil
+		},
+		// An API server does not know the cache's indexes.
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			maintenances, ok := list.(*v1alpha1.RepoMaintenanceList)
+			if !ok {
+				return c.List(ctx, list, opts...)
+			}
+			var options client.ListOptions
+			options.ApplyOptions(opts)
+			named, _ := options.FieldSelector.RequiresExactMatch(indexMaintained)
+			if err := c.List(ctx, list, client.InNamespace(options.Namespace)); err != nil {
+				return err
+			}
+			maintenances.Items = slices.DeleteFunc(maintenances.Items, func(m v1alpha1.RepoMaintenance) bool { return !slices.Contains(byMaintained(&m), named) })
 			return nil
 		},
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.CreateOption) error {

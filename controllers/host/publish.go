@@ -44,7 +44,7 @@ func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts)
 		Host: host, IdentityHash: f.identity.Hash(), Groups: f.groups, Schedules: f.schedules,
 		SigningKeys: r.Signer.PublicKeys(), TLSPins: r.TLSPins,
 	})
-	f.findings = findings
+	f.compiled, f.findings = &set, findings
 	revision, err := compile.Revision(set, map[string]string{wire.CredentialRepository: f.credential.Digest(r.Signer.DigestKey())})
 	if err != nil {
 		return err

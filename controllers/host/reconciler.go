@@ -23,7 +23,7 @@ import (
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts/identity,verbs=update
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts/status,verbs=patch
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=schedulesets,verbs=get;list;watch;create;update;delete
-//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=sourcegroups;schedules,verbs=get;list;watch
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=sourcegroups;schedules;repomaintenances,verbs=get;list;watch
 //+kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 //+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 //+kubebuilder:rbac:groups=coordination.k8s.io,namespace=restic-manager-system,resources=leases,verbs=get;list;watch
@@ -84,7 +84,11 @@ func (r *Reconciler) reconcile(ctx context.Context, host *v1alpha1.Host) (ctrl.R
 	if elsewhereChanged(enrolErr) {
 		return ctrl.Result{}, enrolErr
 	}
-	facts, err := r.gather(ctx, host)
+	mintErr := r.mintCredentials(ctx, host)
+	if elsewhereChanged(mintErr) {
+		return ctrl.Result{}, mintErr
+	}
+	facts, err := r.gather(ctx, host, mintErr)
 	if err != nil {
 		return r.conclude(ctx, host, nil, expiry, err)
 	}

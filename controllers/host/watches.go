@@ -26,7 +26,11 @@ import (
 const (
 	indexSecret  = "spec.repository.credentialsSecretRef.name"
 	indexGateway = "status.connection.gateway"
+	// indexMaintained leads from a Host's name to the RepoMaintenances that name it, and from bySelector to those with a label selector.
+	indexMaintained = "host.spec.hostRef.name"
 )
+
+const bySelector = ""
 
 // SetupWithManager makes the reconciler run in mgr. It adds r.Gateways to mgr as well.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -37,6 +41,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := indexer.IndexField(context.Background(), &v1alpha1.ScheduleSet{}, indexGateway, byGateway); err != nil {
 		return fmt.Errorf("indexing ScheduleSets: %w", err)
 	}
+	if err := indexer.IndexField(context.Background(), &v1alpha1.RepoMaintenance{}, indexMaintained, byMaintained); err != nil {
+		return fmt.Errorf("indexing RepoMaintenances: %w", err)
+	}
 	if err := mgr.Add(r.Gateways); err != nil {
 		return err
 	}
@@ -45,6 +52,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&v1alpha1.ScheduleSet{}, builder.WithPredicates(setChanged)).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Schedule{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSchedule), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMaintenance), builder.WithPredicates(maintenanceChanged, sinceStart)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(secretChanged)).
 		WatchesRawSource(source.Channel(r.Gateways.changes, handler.EnqueueRequestsFromMapFunc(r.hostsOfGateway))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(r.MaxConcurrent, 4)}).
@@ -56,7 +64,22 @@ func bySecret(object client.Object) []string {
 	if !ok {
 		return nil
 	}
-	return []string{host.CredentialsSecretName()}
+	names := []string{host.CredentialsSecretName()}
+	if ref := host.Spec.Repository.AdminCredentialsSecretRef; ref != nil && ref.Name != names[0] {
+		names = append(names, ref.Name)
+	}
+	return names
+}
+
+func byMaintained(object client.Object) []string {
+	m, ok := object.(*v1alpha1.RepoMaintenance)
+	switch {
+	case !ok:
+		return nil
+	case m.Spec.HostRef != nil:
+		return []string{m.Spec.HostRef.Name}
+	}
+	return []string{bySelector}
 }
 
 // byGateway leaves out sessions that have ended: whether their replica lives does not matter.
@@ -82,12 +105,35 @@ var hostChanged = predicate.Funcs{
 }
 
 func lookedAt(host *v1alpha1.Host) *v1alpha1.Host {
+	maintenance := &v1alpha1.MaintenanceStatus{}
+	if m := host.Status.Maintenance; m != nil {
+		maintenance.Check, maintenance.Verify = outcome(m.Check), outcome(m.Verify)
+	}
 	return &v1alpha1.Host{
 		ObjectMeta: metav1.ObjectMeta{UID: host.UID, Generation: host.Generation, Labels: host.Labels, Annotations: host.Annotations, DeletionTimestamp: host.DeletionTimestamp},
 		Status: v1alpha1.HostStatus{
-			Conditions: host.Status.Conditions, Enrollment: host.Status.Enrollment, EnrollmentRequest: host.Status.EnrollmentRequest, Agent: host.Status.Agent, Repository: host.Status.Repository,
+			Conditions: host.Status.Conditions, Enrollment: host.Status.Enrollment, EnrollmentRequest: host.Status.EnrollmentRequest, Agent: host.Status.Agent, Repository: repositoryState(host.Status.Repository),
+			MintedCredentials: host.Status.MintedCredentials, Maintenance: maintenance,
 		},
 	}
+}
+
+// outcome leaves out when an operation is due.
+func outcome(o *v1alpha1.OperationStatus) *v1alpha1.OperationStatus {
+	if o == nil {
+		return nil
+	}
+	return &v1alpha1.OperationStatus{Result: o.Result, Reason: o.Reason, Message: o.Message, FinishTime: o.FinishTime, LastSuccessTime: o.LastSuccessTime}
+}
+
+// repositoryState leaves out the sizes, which come after each backup.
+func repositoryState(r *v1alpha1.RepositoryStatus) *v1alpha1.RepositoryStatus {
+	if r == nil {
+		return nil
+	}
+	state := *r
+	state.Stats, state.LockPresent = nil, false
+	return &state
 }
 
 // setChanged passes what the conditions follow from, and every change of a spec, which nobody else may make.
@@ -104,7 +150,7 @@ var setChanged = predicate.Funcs{
 
 // acked leaves out the session's number and process: a reconnect to the same replica changes no condition.
 func acked(set *v1alpha1.ScheduleSet) *v1alpha1.ScheduleSetStatus {
-	status := &v1alpha1.ScheduleSetStatus{AppliedRevision: set.Status.AppliedRevision, Refusal: set.Status.Refusal, Duplicate: set.Status.Duplicate}
+	status := &v1alpha1.ScheduleSetStatus{AppliedRevision: set.Status.AppliedRevision, Refusal: set.Status.Refusal, Duplicate: set.Status.Duplicate, NotAllowed: set.Status.NotAllowed}
 	if c := set.Status.Connection; c != nil {
 		status.Connection = &v1alpha1.Connection{Gateway: c.Gateway, DisconnectedTime: c.DisconnectedTime}
 	}
@@ -118,8 +164,35 @@ var secretChanged = predicate.Funcs{
 			return false
 		}
 		after, ok := e.ObjectNew.(*corev1.Secret)
-		return ok && !equality.Semantic.DeepEqual(before.Data, after.Data)
+		return ok && (!equality.Semantic.DeepEqual(before.Data, after.Data) ||
+			before.Annotations[v1alpha1.AnnotationExported] != after.Annotations[v1alpha1.AnnotationExported])
 	},
+}
+
+// maintenanceChanged passes what decides which RepoMaintenance counts: the spec, and whether it was made by default.
+var maintenanceChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
+
+// sinceStart drops what is there when the controllers start: each Host is looked at then by itself.
+var sinceStart = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
+
+// hostsOfMaintenance is asked for the RepoMaintenance before and after a change. A Host without admin credentials says nothing of it.
+func (r *Reconciler) hostsOfMaintenance(ctx context.Context, object client.Object) []ctrl.Request {
+	m, ok := object.(*v1alpha1.RepoMaintenance)
+	if !ok {
+		return nil
+	}
+	var selected []*v1alpha1.Host
+	hosts := r.hostsIn(ctx, m.Namespace)
+	for i := range hosts {
+		host := &hosts[i]
+		if host.Spec.Repository.AdminCredentialsSecretRef == nil {
+			continue
+		}
+		if matches, err := compile.Matches(m.Spec.Selector, host); err == nil && matches {
+			selected = append(selected, host)
+		}
+	}
+	return requestsFor(selected)
 }
 
 // hostsOfGroup is asked for the group before and after a change.

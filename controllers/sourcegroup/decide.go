@@ -11,14 +11,21 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
+// seen is what a group's status follows from, all of its namespace.
+type seen struct {
+	hosts        []v1alpha1.Host
+	sets         []v1alpha1.ScheduleSet
+	maintenances []v1alpha1.RepoMaintenance
+}
+
 // decide fills the group's status in. The error is what keeps the group from being Ready.
-func decide(group *v1alpha1.SourceGroup, hosts []v1alpha1.Host, sets []v1alpha1.ScheduleSet, clk clock.PassiveClock) error {
-	matched, findings := compile.GroupHosts(group, hosts)
+func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) error {
+	matched, findings := compile.GroupHosts(group, seen.hosts)
 	err := refusal(append(findings, compile.CheckGroup(group)...))
 	if status.IsStalled(err) {
 		matched = nil // it reaches no agent
 	}
-	waiting := notApplied(group, matched, sets)
+	waiting := notApplied(group, matched, seen.sets)
 
 	group.Status.ObservedGeneration = group.Generation
 	group.Status.HostsMatched = int32(len(matched))
@@ -32,7 +39,7 @@ func decide(group *v1alpha1.SourceGroup, hosts []v1alpha1.Host, sets []v1alpha1.
 		set.Ready(err, v1alpha1.ReasonAccepted, fmt.Sprintf("accepted for %s", status.Hosts(len(matched))))
 	}
 	set.Applied(len(matched), waiting)
-	setRetention(set, group)
+	setRetention(set, group, matched, seen)
 	return err
 }
 
@@ -56,13 +63,4 @@ func notApplied(group *v1alpha1.SourceGroup, hosts []*v1alpha1.Host, sets []v1al
 			return g.Name == group.Name && g.Generation == group.Generation
 		})
 	})
-}
-
-func setRetention(set *status.Setter, group *v1alpha1.SourceGroup) {
-	if group.Spec.Retention == nil {
-		set.Remove(v1alpha1.ConditionRetentionEnforced)
-		return
-	}
-	set.False(v1alpha1.ConditionRetentionEnforced, v1alpha1.ReasonNotYetSupported,
-		"this version does not run forget: all snapshots are kept, whatever spec.retention says")
 }

@@ -112,12 +112,34 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		{
-			name: "retention is said not to be enforced", hosts: hosts[:1], sets: []v1alpha1.ScheduleSet{set("web-1", 2, true)}, matched: 1, applied: 1,
-			change: func(g *v1alpha1.SourceGroup) { g.Spec.Retention = &v1alpha1.Retention{KeepDaily: 7} },
+			name: "hooks that no machine would take stall", hosts: hosts,
+			change: func(g *v1alpha1.SourceGroup) {
+				g.Spec.Hooks = &v1alpha1.Hooks{PreBackup: []v1alpha1.Hook{{Command: []string{"freeze"}}}}
+			},
 			want: map[string]string{
-				"Ready":             "True Accepted: accepted for 1 Host",
-				"Applied":           "True AppliedByAll: in force on 1 Host",
-				"RetentionEnforced": "False NotYetSupported: this version does not run forget: all snapshots are kept, whatever spec.retention says",
+				"Ready":   `False Invalid: spec: hooks: preBackup[0].command: "freeze" is not an absolute path`,
+				"Stalled": `True Invalid: spec: hooks: preBackup[0].command: "freeze" is not an absolute path`,
+				"Applied": "False NoHostMatches: there is no Host to apply it",
+			},
+		},
+		{
+			name: "so does a command without a file name", hosts: hosts,
+			change: func(g *v1alpha1.SourceGroup) { g.Spec.Includes, g.Spec.Command = nil, []string{"/usr/bin/pg_dump"} },
+			want: map[string]string{
+				"Ready":   "False Invalid: spec: fileName is missing",
+				"Stalled": "True Invalid: spec: fileName is missing",
+				"Applied": "False NoHostMatches: there is no Host to apply it",
+			},
+		},
+		{
+			name: "and a bandwidth window in a time zone that does not exist", hosts: hosts,
+			change: func(g *v1alpha1.SourceGroup) {
+				g.Spec.Bandwidth = &v1alpha1.Bandwidth{TimeZone: "Mars/Olympus", Windows: []v1alpha1.BandwidthWindow{{From: "08:00", To: "18:00"}}}
+			},
+			want: map[string]string{
+				"Ready":   `False Invalid: spec.bandwidth.timeZone: timeZone "Mars/Olympus" is not known: write an IANA name such as Europe/Zurich, or UTC`,
+				"Stalled": `True Invalid: spec.bandwidth.timeZone: timeZone "Mars/Olympus" is not known: write an IANA name such as Europe/Zurich, or UTC`,
+				"Applied": "False NoHostMatches: there is no Host to apply it",
 			},
 		},
 	} {
@@ -126,7 +148,7 @@ func TestDecide(t *testing.T) {
 			if test.change != nil {
 				test.change(g)
 			}
-			_ = decide(g, test.hosts, test.sets, testingclock.NewFakePassiveClock(time.Now()))
+			_ = decide(g, seen{hosts: test.hosts, sets: test.sets}, testingclock.NewFakePassiveClock(time.Now()))
 			if g.Status.HostsMatched != test.matched || g.Status.HostsApplied != test.applied {
 				t.Errorf("matched %d, applied %d, expected %d and %d", g.Status.HostsMatched, g.Status.HostsApplied, test.matched, test.applied)
 			}
@@ -135,24 +157,13 @@ func TestDecide(t *testing.T) {
 			}
 			got := map[string]string{}
 			for _, c := range g.Status.Conditions {
-				got[c.Type] = string(c.Status) + " " + c.Reason + ": " + c.Message
+				if c.Type != v1alpha1.ConditionRetentionEnforced {
+					got[c.Type] = string(c.Status) + " " + c.Reason + ": " + c.Message
+				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("conditions (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestRetentionConditionGoesWithTheRetention(t *testing.T) {
-	g, clk := group(), testingclock.NewFakePassiveClock(time.Now())
-	g.Spec.Retention = &v1alpha1.Retention{KeepLast: 1}
-	_ = decide(g, nil, nil, clk)
-	g.Spec.Retention = nil
-	_ = decide(g, nil, nil, clk)
-	for _, c := range g.Status.Conditions {
-		if c.Type == v1alpha1.ConditionRetentionEnforced {
-			t.Errorf("%s is still there: %s", c.Type, c.Message)
-		}
 	}
 }

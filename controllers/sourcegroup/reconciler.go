@@ -11,7 +11,7 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=sourcegroups;hosts;schedulesets,verbs=get;list;watch
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=sourcegroups;hosts;schedulesets;repomaintenances,verbs=get;list;watch
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=sourcegroups/status,verbs=patch
 
 // Reconciler writes the status of SourceGroups.
@@ -29,12 +29,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !group.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	hosts, sets, err := r.gather(ctx, req.Namespace)
+	seen, err := r.gather(ctx, req.Namespace)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	base := group.DeepCopy()
-	err = decide(group, hosts, sets, r.Clock)
+	err = decide(group, seen, r.Clock)
 	if patchErr := status.Patch(ctx, r.Client, base, group); patchErr != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(patchErr)
 	}
@@ -42,12 +42,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // gather reads shared objects of the cache: they must not be changed.
-func (r *Reconciler) gather(ctx context.Context, namespace string) ([]v1alpha1.Host, []v1alpha1.ScheduleSet, error) {
-	hosts, sets := &v1alpha1.HostList{}, &v1alpha1.ScheduleSetList{}
-	for _, list := range []client.ObjectList{hosts, sets} {
+func (r *Reconciler) gather(ctx context.Context, namespace string) (seen, error) {
+	hosts, sets, maintenances := &v1alpha1.HostList{}, &v1alpha1.ScheduleSetList{}, &v1alpha1.RepoMaintenanceList{}
+	for _, list := range []client.ObjectList{hosts, sets, maintenances} {
 		if err := r.Client.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-			return nil, nil, err
+			return seen{}, err
 		}
 	}
-	return hosts.Items, sets.Items, nil
+	return seen{hosts: hosts.Items, sets: sets.Items, maintenances: maintenances.Items}, nil
 }

@@ -62,6 +62,7 @@ func TestStatusFollowsHostsAndAcks(t *testing.T) {
 	g := group()
 	g.ObjectMeta = metav1.ObjectMeta{Name: "etc"}
 	create(g)
+	retention := v1alpha1.ReasonNoRetention
 	expect := func(what string, matched, applied int32, ready, isApplied string) {
 		t.Helper()
 		env.Eventually(t, 30*time.Second, what, func(ctx context.Context) error {
@@ -72,7 +73,7 @@ func TestStatusFollowsHostsAndAcks(t *testing.T) {
 			for _, condition := range g.Status.Conditions {
 				got += " " + condition.Type + ":" + condition.Reason
 			}
-			want := fmt.Sprintf("%d/%d Ready:%s Applied:%s", applied, matched, ready, isApplied)
+			want := fmt.Sprintf("%d/%d Ready:%s Applied:%s RetentionEnforced:%s", applied, matched, ready, isApplied, retention)
 			if got != want || g.Status.ObservedGeneration != g.Generation {
 				return fmt.Errorf("%s at generation %d, expected %s", got, g.Status.ObservedGeneration, want)
 			}
@@ -83,7 +84,7 @@ func TestStatusFollowsHostsAndAcks(t *testing.T) {
 
 	web := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}
 	web.Spec.Repository.URL = "rest:https://backup.example.com/web-1"
-	web.Spec.Repository.CredentialsSecretRef.Name = "web-1-repo"
+	web.Spec.Repository.CredentialsSecretRef = &v1alpha1.LocalReference{Name: "web-1-repo"}
 	create(web)
 	web.Labels = map[string]string{"role": "web"}
 	if err := c.Update(t.Context(), web); err != nil {
@@ -130,8 +131,37 @@ func TestStatusFollowsHostsAndAcks(t *testing.T) {
 	ack("r2")
 	expect("until the new set is acked", 1, 1, "Accepted", "AppliedByAll")
 
+	g.Spec.Retention = &v1alpha1.Retention{KeepDaily: 7}
+	if err := c.Update(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	retention = v1alpha1.ReasonNoForget
+	expect("a retention that nothing enforces", 1, 0, "Accepted", "NotAppliedYet")
+	m := forgetting("web", "web-1", "")
+	create(&m)
+	retention = v1alpha1.ReasonEnforced
+	expect("a RepoMaintenance enforces it", 1, 0, "Accepted", "NotAppliedYet")
+	web.Spec.Suspend = true
+	if err := c.Update(t.Context(), web); err != nil {
+		t.Fatal(err)
+	}
+	retention = v1alpha1.ReasonNoForget
+	expect("but not on a suspended Host", 1, 0, "Accepted", "NotAppliedYet")
+	web.Spec.Suspend = false
+	if err := c.Update(t.Context(), web); err != nil {
+		t.Fatal(err)
+	}
+	retention = v1alpha1.ReasonEnforced
+	expect("until it goes on", 1, 0, "Accepted", "NotAppliedYet")
+	if err := c.Delete(t.Context(), &m); err != nil {
+		t.Fatal(err)
+	}
+	retention = v1alpha1.ReasonNoForget
+	expect("a deleted RepoMaintenance enforces nothing", 1, 0, "Accepted", "NotAppliedYet")
+
 	if err := c.Delete(t.Context(), web); err != nil {
 		t.Fatal(err)
 	}
+	retention = v1alpha1.ReasonNoHostMatches
 	expect("a deleted host is not counted", 0, 0, "NoHostMatches", "NoHostMatches")
 }

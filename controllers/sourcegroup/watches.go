@@ -7,30 +7,83 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
+	"github.com/restic-manager/restic-manager/controllers/maintenance"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
 // SetupWithManager makes the reconciler run in mgr.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
 		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
 		For(&v1alpha1.SourceGroup{}).
-		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(changed)).
+		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.groupsForMaintenance), builder.WithPredicates(changed, sinceStart)).
 		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(groupsInSet), builder.WithPredicates(status.SetProgressed)).
 		Complete(r)
 }
+
+// sinceStart drops what is there when the controllers start: each group is looked at then by itself.
+var sinceStart = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 
 // groupsForHost is asked for the host before and after a change.
 func (r *Reconciler) groupsForHost(ctx context.Context, object client.Object) []ctrl.Request {
 	return selecting.Host(ctx, r.Client, &v1alpha1.SourceGroupList{}, object, func(g *v1alpha1.SourceGroup, host *v1alpha1.Host) (bool, error) {
 		return compile.Matches(g.Spec.Selector, host)
 	})
+}
+
+// groupsForMaintenance is asked for the RepoMaintenance before and after a change, for the groups of the hosts whose repositories it may concern:
+// those that it selects and those that share a repository with one of them.
+func (r *Reconciler) groupsForMaintenance(ctx context.Context, object client.Object) []ctrl.Request {
+	m, ok := object.(*v1alpha1.RepoMaintenance)
+	if !ok {
+		return nil
+	}
+	hosts, groups := &v1alpha1.HostList{}, &v1alpha1.SourceGroupList{}
+	for _, list := range []client.ObjectList{hosts, groups} {
+		if err := r.Client.List(ctx, list, client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+			log.FromContext(ctx).Error(err, "listing what a RepoMaintenance concerns", "maintenance", client.ObjectKeyFromObject(m))
+			return nil
+		}
+	}
+	concerned := concerns(m, hosts.Items)
+	var requests []ctrl.Request
+	for i := range groups.Items {
+		group := &groups.Items[i]
+		if group.Spec.Retention == nil {
+			continue
+		}
+		if matched, _ := compile.GroupHosts(group, concerned); len(matched) > 0 {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(group)})
+		}
+	}
+	return requests
+}
+
+// concerns returns the hosts whose repository a RepoMaintenance may be in force for.
+func concerns(m *v1alpha1.RepoMaintenance, hosts []v1alpha1.Host) []v1alpha1.Host {
+	repositories := map[string]bool{}
+	for i := range hosts {
+		if matches, err := compile.Matches(m.Spec.Selector, &hosts[i]); err == nil && matches {
+			repositories[maintenance.Key(&hosts[i])] = true
+		}
+	}
+	var concerned []v1alpha1.Host
+	for i := range hosts {
+		if repositories[maintenance.Key(&hosts[i])] {
+			concerned = append(concerned, hosts[i])
+		}
+	}
+	return concerned
 }
 
 // groupsInSet is asked for the set before and after a change.

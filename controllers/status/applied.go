@@ -36,7 +36,7 @@ func (s *Setter) Applied(matched int, waiting []string) {
 	case matched == 0:
 		s.False(v1alpha1.ConditionApplied, v1alpha1.ReasonNoHostMatches, "there is no Host to apply it")
 	case len(waiting) > 0:
-		s.False(v1alpha1.ConditionApplied, v1alpha1.ReasonNotAppliedYet, "waiting for %d of %s: %s", len(waiting), Hosts(matched), named(waiting))
+		s.False(v1alpha1.ConditionApplied, v1alpha1.ReasonNotAppliedYet, "waiting for %d of %s: %s", len(waiting), Hosts(matched), Named(waiting))
 	default:
 		s.True(v1alpha1.ConditionApplied, v1alpha1.ReasonAppliedByAll, "in force on %s", Hosts(matched))
 	}
@@ -50,7 +50,8 @@ func Hosts(n int) string {
 	return fmt.Sprintf("%d Hosts", n)
 }
 
-func named(all []string) string {
+// Named lists at most ten names.
+func Named(all []string) string {
 	if len(all) > maxNames {
 		return strings.Join(all[:maxNames], ", ") + ", …"
 	}

@@ -1,0 +1,111 @@
+package sourcegroup
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+)
+
+// forgetting is a RepoMaintenance that forgets each day on one host, or on all of a role.
+func forgetting(name, host, role string, change ...func(*v1alpha1.RepoMaintenance)) v1alpha1.RepoMaintenance {
+	m := v1alpha1.RepoMaintenance{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	m.Spec.Forget = &v1alpha1.Cadence{Cron: "0 5 * * *"}
+	if host != "" {
+		m.Spec.HostRef = &v1alpha1.LocalReference{Name: host}
+	} else {
+		m.Spec.HostSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"role": role}}
+	}
+	for _, c := range change {
+		c(&m)
+	}
+	return m
+}
+
+func TestRetentionEnforced(t *testing.T) {
+	web := map[string]string{"role": "web"}
+	at := func(name, url string, suspend bool) v1alpha1.Host {
+		h := host(name, web)
+		h.Spec.Repository.URL, h.Spec.Suspend = url, suspend
+		return h
+	}
+	two := []v1alpha1.Host{at("web-1", "/srv/1", false), at("web-2", "/srv/2", false)}
+	var many []v1alpha1.Host
+	for i := range 12 {
+		many = append(many, at(fmt.Sprintf("web-%d", 100+i), fmt.Sprintf("/srv/%d", i), false))
+	}
+	keep := &v1alpha1.Retention{KeepDaily: 7}
+	for _, test := range []struct {
+		name         string
+		retention    *v1alpha1.Retention
+		hosts        []v1alpha1.Host
+		maintenances []v1alpha1.RepoMaintenance
+		want         string
+	}{
+		{"no rule: nothing is ever forgotten", nil, two, []v1alpha1.RepoMaintenance{forgetting("all", "", "web")},
+			"False NoRetention: spec.retention is not set, so no snapshot of this group is ever forgotten"},
+		{"a forget on every host", keep, two, []v1alpha1.RepoMaintenance{forgetting("all", "", "web")},
+			"True Enforced: maintenance forgets by spec.retention on 2 Hosts"},
+		{"a host that no RepoMaintenance selects", keep, two, []v1alpha1.RepoMaintenance{forgetting("one", "web-1", "")},
+			"False NoForget: nothing is forgotten on 1 of 2 Hosts: web-2 (no RepoMaintenance is in force)"},
+		{"a RepoMaintenance without a forget", keep, two[:1],
+			[]v1alpha1.RepoMaintenance{forgetting("one", "web-1", "", func(m *v1alpha1.RepoMaintenance) { m.Spec.Forget = nil })},
+			"False NoForget: nothing is forgotten on 1 of 1 Host: web-1 (RepoMaintenance one has no forget)"},
+		{"one that is suspended", keep, two[:1],
+			[]v1alpha1.RepoMaintenance{forgetting("one", "web-1", "", func(m *v1alpha1.RepoMaintenance) { m.Spec.Suspend = true })},
+			"False NoForget: nothing is forgotten on 1 of 1 Host: web-1 (RepoMaintenance one is suspended)"},
+		{"one whose forget is suspended", keep, two[:1],
+			[]v1alpha1.RepoMaintenance{forgetting("one", "web-1", "", func(m *v1alpha1.RepoMaintenance) { m.Spec.Forget.Suspend = true })},
+			"False NoForget: nothing is forgotten on 1 of 1 Host: web-1 (RepoMaintenance one is suspended)"},
+		{"one whose cron does not parse", keep, two[:1],
+			[]v1alpha1.RepoMaintenance{forgetting("one", "web-1", "", func(m *v1alpha1.RepoMaintenance) { m.Spec.Forget.Cron = "61 * * * *" })},
+			"False NoForget: nothing is forgotten on 1 of 1 Host: web-1 (no RepoMaintenance is in force)"},
+		{"a suspended host", keep, []v1alpha1.Host{at("web-1", "/srv/1", true)}, []v1alpha1.RepoMaintenance{forgetting("one", "web-1", "")},
+			"False NoForget: nothing is forgotten on 1 of 1 Host: web-1 (the Host is suspended)"},
+		{"a suspended host whose repository another one shares", keep, []v1alpha1.Host{at("web-1", "/srv/1", true), at("web-2", "/srv/1/", false)},
+			[]v1alpha1.RepoMaintenance{forgetting("one", "web-2", "")},
+			"True Enforced: maintenance forgets by spec.retention on 2 Hosts"},
+		{"ten hosts are named", keep, many, nil,
+			"False NoForget: nothing is forgotten on 12 of 12 Hosts: web-100 (no RepoMaintenance is in force), web-101 (no RepoMaintenance is in force), web-102 (no RepoMaintenance is in force), " +
+				"web-103 (no RepoMaintenance is in force), web-104 (no RepoMaintenance is in force), web-105 (no RepoMaintenance is in force), web-106 (no RepoMaintenance is in force), " +
+				"web-107 (no RepoMaintenance is in force), web-108 (no RepoMaintenance is in force), web-109 (no RepoMaintenance is in force), …"},
+		{"no host at all", keep, nil, nil, "False NoHostMatches: there is no Host to enforce it on"},
+		{"rules that restic would not take", &v1alpha1.Retention{KeepWithin: "14x"}, two, []v1alpha1.RepoMaintenance{forgetting("all", "", "web")},
+			"False Invalid: spec.retention: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := group()
+			g.Spec.Retention = test.retention
+			err := decide(g, seen{hosts: test.hosts, maintenances: test.maintenances}, testingclock.NewFakePassiveClock(time.Now()))
+			if err != nil {
+				t.Errorf("a retention keeps the group from being Ready: %v", err)
+			}
+			got := ""
+			for _, c := range g.Status.Conditions {
+				if c.Type == v1alpha1.ConditionRetentionEnforced {
+					got = string(c.Status) + " " + c.Reason + ": " + c.Message
+				}
+			}
+			if test.name == "rules that restic would not take" {
+				got = got[:min(len(got), len(test.want))]
+			}
+			if got != test.want {
+				t.Errorf("got\n%s, expected\n%s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWhichHostsARepoMaintenanceConcerns(t *testing.T) {
+	hosts := []v1alpha1.Host{host("web-1", nil), host("web-2", nil), host("db-1", nil)}
+	hosts[0].Spec.Repository.URL, hosts[1].Spec.Repository.URL, hosts[2].Spec.Repository.URL = "/srv/shared", "/srv/shared/", "/srv/db"
+	m := forgetting("one", "web-2", "")
+	concerned := concerns(&m, hosts)
+	if len(concerned) != 2 || concerned[0].Name != "web-1" || concerned[1].Name != "web-2" {
+		t.Errorf("%d hosts, expected those of the shared repository: %+v", len(concerned), concerned)
+	}
+}
