@@ -41,7 +41,7 @@ func stripSet(object any) (any, error) {
 	return object, nil
 }
 
-// stripJob keeps the command of a job that may still have to be sent, and next to nothing of a finished one.
+// stripJob keeps the command and the sealed credentials of a job that may still have to be sent, and next to nothing of a finished one.
 func stripJob(object any) (any, error) {
 	job, ok := object.(*v1alpha1.HostJob)
 	if !ok {
@@ -50,8 +50,8 @@ func stripJob(object any) (any, error) {
 	job.ManagedFields = nil
 	job.Status.LogTail, job.Status.Progress, job.Status.Result, job.Status.Conditions = "", nil, nil, nil
 	if job.Status.Phase.Finished() {
-		job.Spec.Backup, job.Spec.Restore = nil, nil
-		job.Status.Command, job.Status.CancelCommand = nil, nil
+		job.Spec = v1alpha1.HostJobSpec{HostRef: job.Spec.HostRef, Kind: job.Spec.Kind}
+		job.Status.Command, job.Status.CancelCommand, job.Status.Credentials = nil, nil, nil
 	}
 	return job, nil
 }

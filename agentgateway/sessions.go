@@ -92,7 +92,7 @@ func (g *Gateway) Received(s *session.Session, message wire.Message) error {
 	case *wire.CommandAck:
 		g.o.Logger.Info("command answered", "host", s.Host().String(), "job", m.JobID, "accepted", m.Accepted, "reason", string(m.Reason))
 		return h.stream.Take(m)
-	case *wire.JobStarted, *wire.JobProgress, *wire.JobFinished, *wire.RepoState:
+	case *wire.JobStarted, *wire.JobProgress, *wire.JobFinished, *wire.RepoState, *wire.RepoStats:
 		return h.stream.Take(m)
 	default:
 		return &wire.Error{Code: wire.CodeBadMessage, Message: fmt.Sprintf("%s is not for agents to send", m.MessageType())}

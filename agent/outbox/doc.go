@@ -24,8 +24,8 @@
 //
 // # Trade-offs
 //
-// The outbox is bounded by Options.MaxBytes. On the way to that bound, states of the repository are merged (only the newest
-// matters), then log tails of the oldest results are left out (the whole log lies in the machine's log folder). A result itself is
+// The outbox is bounded by Options.MaxBytes. On the way to that bound, states of the repository are merged, and listings of its
+// snapshots (only the newest matters), then log tails of the oldest results are left out (the whole log lies in the machine's log folder). A result itself is
 // never dropped: Add returns ErrFull, or the file system's error when the disk is full, and the caller keeps the report in memory
 // and tries again.
 //

@@ -3,9 +3,11 @@ package outbox
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,6 +73,8 @@ func waiting(o *Outbox) []string {
 		switch r := r.(type) {
 		case *wire.JobFinished:
 			out = append(out, r.Job.JobID)
+		case *wire.RepoStats:
+			out = append(out, fmt.Sprintf("%d snapshots", r.Stats.Snapshots))
 		case *wire.RepoState:
 			out = append(out, r.Message)
 		}
@@ -361,6 +365,29 @@ func TestANewStateReplacesTheOldOnesInAFullOutbox(t *testing.T) {
 	last := repoState("9")
 	add(t, open(t, dir), last)
 	check(t, "the next number", last.Report.Seq, int64(9))
+}
+
+func TestListingsAndStatesAreMergedEachByItself(t *testing.T) {
+	listing := func(snapshots int64) *wire.RepoStats {
+		return &wire.RepoStats{Stats: wire.RepositoryStats{Time: day, ListedTime: day, Snapshots: snapshots}, URL: "rest:https://backup"}
+	}
+	o := openWith(t, t.TempDir(), Options{MaxBytes: 10_000})
+	add(t, o, repoState("first"), listing(1), result("job-1"), listing(2), repoState("second"), result("job-2"), result("job-3"))
+	check(t, "waiting below the bound", waiting(o), []string{"first", "1 snapshots", "job-1", "2 snapshots", "second", "job-2", "job-3"})
+	add(t, o, result("job-4"), result("job-5"))
+	check(t, "waiting above the bound", waiting(o), []string{"job-1", "2 snapshots", "second", "job-2", "job-3", "job-4", "job-5"})
+	for o.bytes < 9_500 {
+		small := result("more")
+		small.LogTail = ""
+		add(t, o, small)
+	}
+	for snapshots := range int64(5) {
+		add(t, o, listing(snapshots + 3))
+	}
+	got := waiting(o)
+	if got[len(got)-1] != "7 snapshots" || slices.Contains(got, "2 snapshots") || !slices.Contains(got, "second") {
+		t.Errorf("waiting: %v, want the newest listing alone, and the state", got)
+	}
 }
 
 func TestOldDamagedFilesAreBounded(t *testing.T) {

@@ -13,8 +13,10 @@ func (o *Outbox) makeRoom(size int64, kind wire.Type) error {
 	if o.bytes+size <= o.maxBytes {
 		return nil
 	}
-	if err := o.mergeStates(kind == wire.TypeRepoState); err != nil {
-		return err
+	for _, only := range []wire.Type{wire.TypeRepoState, wire.TypeRepoStats} {
+		if err := o.keepNewest(only, kind == only); err != nil {
+			return err
+		}
 	}
 	for i := 0; i < len(o.entries) && o.bytes+size > o.maxBytes; i++ {
 		if err := o.lighten(i); err != nil {
@@ -27,11 +29,11 @@ func (o *Outbox) makeRoom(size int64, kind wire.Type) error {
 	return nil
 }
 
-// mergeStates removes all states of the repository but the newest; that one too when a newer is about to be added.
-func (o *Outbox) mergeStates(newerComes bool) error {
+// keepNewest removes all reports of a type but the newest; that one too when a newer is about to be added.
+func (o *Outbox) keepNewest(only wire.Type, newerComes bool) error {
 	kept := newerComes
 	for i, e := range slices.Backward(o.entries) {
-		if e.kind != wire.TypeRepoState {
+		if e.kind != only {
 			continue
 		}
 		if !kept {

@@ -61,7 +61,11 @@ func (l *fakeLink) Send(m wire.Message) error {
 	}
 	switch m := m.(type) {
 	case *wire.CommandRun:
-		l.sent = append(l.sent, m.Command)
+		command := m.Command
+		for _, c := range m.Credentials {
+			command += fmt.Sprintf(" with %s=%s", c.Name, c.Sealed)
+		}
+		l.sent = append(l.sent, command)
 	case *wire.CommandCancel:
 		l.sent = append(l.sent, m.Cancel)
 	}
@@ -240,6 +244,44 @@ func TestCommandsAreSentOncePerSessionAfterTheSet(t *testing.T) {
 	f.sends("")
 	f.open(2, "r1")
 	f.sends("run running, run b-older, run a-newer")
+}
+
+func TestACommandIsSentWithTheCredentialsThatItNames(t *testing.T) {
+	const needsAdmin = `{"credentials":[{"name":"admin","sha256":"0"}]}`
+	sealed := func(name string) []v1alpha1.SealedCredential {
+		return []v1alpha1.SealedCredential{{Name: name, Sealed: base64.StdEncoding.EncodeToString([]byte("sealed"))}}
+	}
+	for _, c := range []struct {
+		name        string
+		document    string
+		credentials []v1alpha1.SealedCredential
+		want        string
+	}{
+		{"it needs none", `{}`, nil, `{}`},
+		{"they are not published yet", needsAdmin, nil, ""},
+		{"another one is published", needsAdmin, sealed("target"), ""},
+		{"it is published", needsAdmin, sealed("admin"), needsAdmin + " with admin=sealed"},
+		{"one that it does not name is for the agent to refuse", `{}`, sealed("admin"), `{} with admin=sealed`},
+		{"a damaged command is for the agent to refuse", `{"credentials":`, nil, `{"credentials":`},
+		{"a command over the limit of the wire is not sent", strings.Repeat("x", wire.MaxBundle+1), nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t, "r1")
+			f.publish("r1")
+			f.job("prune", 0, func(j *v1alpha1.HostJob) {
+				j.Status.Command.Document, j.Status.Credentials = c.document, c.credentials
+			})
+			f.sends(c.want)
+			f.job("prune", 0, func(j *v1alpha1.HostJob) {
+				j.Status.Command.Document, j.Status.Credentials = needsAdmin, sealed("admin")
+			})
+			if c.want == "" {
+				f.sends(needsAdmin + " with admin=sealed")
+			} else {
+				f.sends("")
+			}
+		})
+	}
 }
 
 func TestCancellations(t *testing.T) {

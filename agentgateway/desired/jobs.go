@@ -61,19 +61,9 @@ func forget(known, present map[string]bool) {
 func (p *Pusher) job(ctx context.Context, s *sent, job *v1alpha1.HostJob) error {
 	uid := string(job.UID)
 	id := wire.CommandID(uid)
-	if !s.run[uid] && job.Status.Command != nil && !(job.Spec.Cancel && job.Status.Phase == v1alpha1.JobPending) {
-		send, err := p.o.Jobs.Dispatched(ctx, s.link, job)
-		if err != nil {
+	if !s.run[uid] && job.Status.Command != nil && complete(job) && !(job.Spec.Cancel && job.Status.Phase == v1alpha1.JobPending) {
+		if err := p.run(ctx, s, job); err != nil {
 			return err
-		}
-		if send {
-			command := job.Status.Command
-			run := &wire.CommandRun{JobID: id, Command: command.Document, Signatures: signaturesOf(command.Signatures)}
-			if err := s.link.Send(run); err != nil {
-				return err
-			}
-			p.o.Logger.Info("command sent", "host", s.link.Host().String(), "hostJob", job.Name, "job", id)
-			s.run[uid] = true
 		}
 	}
 	if !s.cancel[uid] && s.run[uid] && job.Spec.Cancel && job.Status.CancelCommand != nil {
@@ -85,5 +75,23 @@ func (p *Pusher) job(ctx context.Context, s *sent, job *v1alpha1.HostJob) error 
 		p.o.Logger.Info("cancellation sent", "host", s.link.Host().String(), "hostJob", job.Name, "job", id)
 		s.cancel[uid] = true
 	}
+	return nil
+}
+
+func (p *Pusher) run(ctx context.Context, s *sent, job *v1alpha1.HostJob) error {
+	run, err := runOf(job)
+	if err != nil {
+		p.o.Logger.Error("the published command cannot be sent", "host", s.link.Host().String(), "hostJob", job.Name, "error", err)
+		return nil
+	}
+	send, err := p.o.Jobs.Dispatched(ctx, s.link, job)
+	if err != nil || !send {
+		return err
+	}
+	if err := s.link.Send(run); err != nil {
+		return err
+	}
+	p.o.Logger.Info("command sent", "host", s.link.Host().String(), "hostJob", job.Name, "job", run.JobID, "credentials", len(run.Credentials))
+	s.run[string(job.UID)] = true
 	return nil
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -13,7 +14,8 @@ import (
 
 const maxMessage = 1024
 
-// SetAcked writes that a set is in force, or why it is not. An ack that says what is on record writes nothing.
+// SetAcked writes that a set is in force and what of it the machine's owner does not allow, or why it is not in force. An ack that says what is on
+// record writes nothing.
 func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) error {
 	var uid string
 	refused := false
@@ -23,12 +25,17 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 			return errUnchanged
 		}
 		if ack.Applied {
+			notAllowed := notAllowedOf(ack.NotAllowed)
 			if set.Status.AppliedRevision == ack.Revision && set.Status.Refusal == nil {
-				return errUnchanged
+				if slices.Equal(set.Status.NotAllowed, notAllowed) {
+					return errUnchanged
+				}
+			} else {
+				set.Status.OfferedRevision = ack.Revision
+				noteApplied(set, ack.Revision, w.now())
+				set.Status.Refusal = nil
 			}
-			set.Status.OfferedRevision = ack.Revision
-			noteApplied(set, ack.Revision, w.now())
-			set.Status.Refusal = nil
+			set.Status.NotAllowed = notAllowed
 			return nil
 		}
 		refused = true
@@ -49,6 +56,14 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 	return w.emit(ctx, event{host: s.Host, hostUID: uid, kind: corev1.EventTypeWarning, reason: v1alpha1.EventSetRefused,
 		action: "ApplyScheduleSet", id: ack.Revision + string(ack.Reason),
 		note: fmt.Sprintf("The machine refused schedule set %.12s (%s): %s. The set in force stays in force.", ack.Revision, ack.Reason, ack.Message)})
+}
+
+func notAllowedOf(in []wire.NotAllowed) []v1alpha1.NotAllowed {
+	var out []v1alpha1.NotAllowed
+	for _, n := range in[:min(len(in), wire.MaxListed)] {
+		out = append(out, v1alpha1.NotAllowed{SourceGroup: n.SourceGroup, What: n.What, Message: cut(n.Message, maxMessage)})
+	}
+	return out
 }
 
 func same(a, b *v1alpha1.Refusal) bool {

@@ -243,6 +243,52 @@ func TestSetAcks(t *testing.T) {
 	}
 }
 
+func TestWhatTheMachineDoesNotAllowStandsBesideTheAppliedSet(t *testing.T) {
+	f := newFixture(t)
+	older := f.connect(1, "p1")
+	s := f.connect(2, "p1")
+	f.meter.wrote()
+	hooks := wire.NotAllowed{What: "hooks", Message: "set allow.hooks"}
+	dump := wire.NotAllowed{SourceGroup: "etc", What: "commands", Message: "set allow.commands"}
+	many := make([]wire.NotAllowed, wire.MaxListed)
+	for i := range many {
+		many[i] = wire.NotAllowed{SourceGroup: strings.Repeat("g", 253), What: strings.Repeat("é", 126), Message: strings.Repeat("é", wire.MaxString/2)}
+	}
+	for _, c := range []struct {
+		name   string
+		from   Session
+		ack    wire.SetAck
+		writes int
+		want   int
+	}{
+		{"a set with a hook and a dump", s, wire.SetAck{Revision: "r1", Applied: true, NotAllowed: []wire.NotAllowed{hooks, dump}}, 1, 2},
+		{"the same again", s, wire.SetAck{Revision: "r1", Applied: true, NotAllowed: []wire.NotAllowed{hooks, dump}}, 0, 2},
+		{"the late word of an older session", older, wire.SetAck{Revision: "r1", Applied: true}, 0, 2},
+		{"the owner allows hooks, and the set is the same", s, wire.SetAck{Revision: "r1", Applied: true, NotAllowed: []wire.NotAllowed{dump}}, 1, 1},
+		{"a set that is refused leaves the one in force", s, wire.SetAck{Revision: "r2", Reason: wire.RefusalBadSignature, Message: "no"}, 1, 1},
+		{"a set without hooks and dumps", s, wire.SetAck{Revision: "r3", Applied: true}, 1, 0},
+		{"more than anybody needs", s, wire.SetAck{Revision: "r4", Applied: true, NotAllowed: many}, 1, wire.MaxListed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.ack.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.SetAcked(t.Context(), c.from, &c.ack); err != nil {
+				t.Fatal(err)
+			}
+			got := f.set().Status.NotAllowed
+			if len(got) != c.want || f.meter.wrote()["schedulesets"] != c.writes {
+				t.Errorf("not allowed: %+v", got)
+			}
+			for _, n := range got {
+				if len(n.Message) > maxMessage || n.What == "" {
+					t.Errorf("entry %+v", n)
+				}
+			}
+		})
+	}
+}
+
 func TestCommandAcks(t *testing.T) {
 	f := newFixture(t)
 	s := f.connect(1, "p1")

@@ -8,6 +8,18 @@
 // could not be stored is tried again with backoff for as long as the session lasts, and is not acked; the agent sends it again in its
 // next session, where the place in the outbox tells whether it was stored after all.
 //
+// # What is written of a repository
+//
+// The machine's state of it, what it knows of its own snapshots, and whether somebody's lock is in it, on Host.status.repository. A new state keeps the rest,
+// another URL drops it. A lock counts from the first job that waits for it or fails on it (one Event) until a job got through: that the repository
+// can be opened says nothing, since that takes no lock. A job on another Host's repository (an executor's) is told on its HostJob and in Events, and leaves
+// the executor's own record as it is. Host.status.maintenance is the controllers', who make it from HostJobs.
+//
+// # What it costs
+//
+// A scheduled backup: one Event and one patch of the Host, its stats included. A HostJob: a patch of its own besides. A listing of snapshots (repo.stats): one
+// patch, rarely. A lock, or stale ones that were removed: an Event more.
+//
 // # Who wins
 //
 // Every write is a merge patch with the resourceVersion of a live read, repeated from a new read on conflict. So of two replicas that
@@ -17,8 +29,8 @@
 // # What a machine can make us write
 //
 // Only its own Host's status, HostJobs that name this Host, and its ScheduleSet's status. Times are clamped to when the message was
-// received, texts and lists are cut, and results are kept only for groups that are in the host's set. A report that the API server will never take is
-// acked as discarded, so that it does not block those behind it. Each host has a token bucket, across its sessions: one that reports without
+// received, texts and lists are cut, of the summaries only that of the job's kind is kept, and results are kept only for groups that are in the
+// host's set. A report that the API server will never take is acked as discarded, so that it does not block those behind it. Each host has a token bucket, across its sessions: one that reports without
 // end waits for itself, fills no etcd with Events, and costs other hosts nothing.
 //
 // # Locks

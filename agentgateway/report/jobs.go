@@ -112,6 +112,9 @@ func (w *Writer) progress(ctx context.Context, s Session, m *wire.JobProgress, r
 			Percent: percent(m.BytesDone, m.BytesTotal), FilesDone: m.FilesDone, FilesTotal: m.FilesTotal, BytesDone: m.BytesDone,
 			BytesTotal: m.BytesTotal, Retrying: cut(m.Retrying, maxMessage), UpdateTime: metav1.NewTime(received),
 		}
+		if m.Attempt > 1 {
+			job.Status.Progress.Attempt = m.Attempt
+		}
 		return nil
 	})
 }
@@ -145,33 +148,8 @@ func (w *Writer) ended(ctx context.Context, s Session, m *wire.JobFinished, rece
 		}
 		job.Status.Phase, job.Status.Session, job.Status.CompletionTime = phases[m.Outcome], s.Counter, finished
 		job.Status.Progress, job.Status.Queued = nil, false
-		job.Status.Result = &v1alpha1.JobResultStatus{
-			Reason: string(m.Reason), Message: cut(m.Message, wire.MaxString), ExitCode: int32(min(max(m.ExitCode, -1), 1<<15)),
-			Backup: backupSummary(m.Backup, wire.MaxListed, 1024), Restore: restoreSummary(m.Restore),
-		}
+		job.Status.Result = resultOf(job.Spec.Kind, m, received)
 		job.Status.LogTail = cut(m.LogTail, wire.MaxLogTail)
 		return nil
 	})
-}
-
-func backupSummary(b *wire.BackupSummary, listed, pathLimit int) *v1alpha1.BackupSummary {
-	if b == nil {
-		return nil
-	}
-	return &v1alpha1.BackupSummary{
-		SnapshotID: b.SnapshotID, FilesNew: b.FilesNew, FilesChanged: b.FilesChanged, FilesUnmodified: b.FilesUnmodified,
-		FilesProcessed: b.FilesProcessed, BytesProcessed: b.BytesProcessed, BytesAdded: b.BytesAdded, BytesStored: b.BytesStored,
-		Errors: b.Errors, FailedPaths: cutAll(b.FailedPaths, listed, pathLimit),
-	}
-}
-
-func restoreSummary(r *wire.RestoreSummary) *v1alpha1.RestoreSummary {
-	if r == nil {
-		return nil
-	}
-	return &v1alpha1.RestoreSummary{
-		SnapshotID: r.SnapshotID, Target: cut(r.Target, wire.MaxString), FilesTotal: r.FilesTotal, FilesRestored: r.FilesRestored,
-		FilesSkipped: r.FilesSkipped, BytesTotal: r.BytesTotal, BytesRestored: r.BytesRestored, DryRun: r.DryRun, Errors: r.Errors,
-		FailedPaths: cutAll(r.FailedPaths, wire.MaxListed, 1024),
-	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -83,7 +82,7 @@ func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, r
 	if err != nil {
 		return err
 	}
-	if e, ok := resultEvent(h, m); ok {
+	for _, e := range resultEvents(h, m) {
 		if err := w.emit(ctx, e); err != nil {
 			return err
 		}
@@ -92,6 +91,9 @@ func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, r
 		return err
 	}
 	return w.changeHost(ctx, h, m.Report, func(h *v1alpha1.Host) {
+		if elsewhere(h, &m.Job) {
+			return
+		}
 		switch m.Job.Kind {
 		case wire.JobBackup:
 			noteBackup(h, m, received)
@@ -103,6 +105,8 @@ func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, r
 		case wire.JobInit:
 			noteInit(h, m, received)
 		}
+		noteLock(h, m, received)
+		noteStats(h, m.Stats, received)
 	})
 }
 
@@ -167,57 +171,4 @@ func later(a, b *metav1.Time) *metav1.Time {
 		return b
 	}
 	return a
-}
-
-// noteInit takes the result of an initialisation as what is known of the repository.
-func noteInit(h *v1alpha1.Host, m *wire.JobFinished, received time.Time) {
-	state := wire.RepositoryReady
-	if m.Outcome != wire.OutcomeSucceeded {
-		state = wire.RepositoryFailed
-	}
-	url := ""
-	if h.Status.Repository != nil {
-		url = h.Status.Repository.URL
-	}
-	noteRepository(h, &wire.RepoState{State: state, Reason: m.Reason, Message: m.Message, URL: url, Time: m.FinishedAt}, received)
-}
-
-func noteRepository(h *v1alpha1.Host, m *wire.RepoState, received time.Time) {
-	at := clamp(m.Time, received)
-	if at == nil {
-		at = clamp(received, received)
-	}
-	h.Status.Repository = &v1alpha1.RepositoryStatus{State: string(m.State), Reason: string(m.Reason), Message: cut(m.Message, maxMessage),
-		URL: m.URL, Time: *at}
-	if m.State == wire.RepositoryReady {
-		h.Status.Repository.Reason, h.Status.Repository.Message = "", ""
-	}
-}
-
-// sameRepository tells whether a state is on record already.
-func sameRepository(old *v1alpha1.RepositoryStatus, m *wire.RepoState) bool {
-	return old != nil && old.State == string(m.State) && old.URL == m.URL && (m.State == wire.RepositoryReady || old.Reason == string(m.Reason))
-}
-
-// repoState stores the repository's state. Retrying is no Event: it comes and goes with the network; and no state is one that is on record already,
-// since each start of an agent tells it again.
-func (w *Writer) repoState(ctx context.Context, s Session, m *wire.RepoState, received time.Time) error {
-	h, err := w.liveHost(ctx, s.Host, m.Report)
-	if err != nil {
-		return err
-	}
-	e := event{host: s.Host, hostUID: string(h.UID), action: "OpenRepository", id: m.Report.String()}
-	switch m.State {
-	case wire.RepositoryReady:
-		e.kind, e.reason, e.note = corev1.EventTypeNormal, v1alpha1.EventRepositoryReady, "The machine opened its repository "+m.URL+"."
-	case wire.RepositoryFailed:
-		e.kind, e.reason = corev1.EventTypeWarning, v1alpha1.EventRepositoryFailed
-		e.note = "The machine cannot use its repository " + m.URL + " (" + string(m.Reason) + "): " + m.Message
-	}
-	if e.reason != "" && !sameRepository(h.Status.Repository, m) {
-		if err := w.emit(ctx, e); err != nil {
-			return err
-		}
-	}
-	return w.changeHost(ctx, h, m.Report, func(h *v1alpha1.Host) { noteRepository(h, m, received) })
 }

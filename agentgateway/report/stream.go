@@ -38,7 +38,7 @@ type Stream struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	// shown is when the progress of each job was written last, and whether it was retrying.
+	// shown is when the progress of each job was written last, and how it was tried then.
 	shown map[string]shown
 }
 
@@ -51,6 +51,7 @@ type item struct {
 type shown struct {
 	at       time.Time
 	retrying bool
+	attempt  int64
 }
 
 // NewStream returns a stream that must be ended.
@@ -148,18 +149,20 @@ func (st *Stream) store(it item) error {
 		return st.acked(m, st.w.finished(st.ctx, st.s, m, it.received))
 	case *wire.RepoState:
 		return st.acked(m, st.w.repoState(st.ctx, st.s, m, it.received))
+	case *wire.RepoStats:
+		return st.acked(m, st.w.repoStats(st.ctx, st.s, m, it.received))
 	}
 	return nil
 }
 
-// progress writes what is worth a write: the first, what began or ceased to be retried, and the rest every 10 s.
+// progress writes what is worth a write: the first, what began or ceased to be retried, each attempt, and the rest every 10 s.
 func (st *Stream) progress(m *wire.JobProgress, received time.Time) error {
 	if m.Job.HostJob == "" {
 		return nil
 	}
 	last, known := st.shown[m.Job.JobID]
 	retrying := m.Retrying != ""
-	if known && last.retrying == retrying && received.Sub(last.at) < progressEvery {
+	if known && last.retrying == retrying && last.attempt == m.Attempt && received.Sub(last.at) < progressEvery {
 		return nil
 	}
 	if !st.pace() {
@@ -171,7 +174,7 @@ func (st *Stream) progress(m *wire.JobProgress, received time.Time) error {
 	if st.shown == nil || len(st.shown) > 100 { // bounded, whatever ids the machine makes up
 		st.shown = map[string]shown{}
 	}
-	st.shown[m.Job.JobID] = shown{received, retrying}
+	st.shown[m.Job.JobID] = shown{received, retrying, m.Attempt}
 	return nil
 }
 
