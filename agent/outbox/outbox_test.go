@@ -382,7 +382,7 @@ func TestListingsAndStatesAreMergedEachByItself(t *testing.T) {
 		add(t, o, small)
 	}
 	for snapshots := range int64(5) {
-		add(t, o, listing(snapshots + 3))
+		add(t, o, listing(snapshots+3))
 	}
 	got := waiting(o)
 	if got[len(got)-1] != "7 snapshots" || slices.Contains(got, "2 snapshots") || !slices.Contains(got, "second") {
