@@ -47,7 +47,7 @@ func newRoot(s streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see --help)", err)}
 	})
-	root.AddCommand(enrollCommand(s), runCommand(s), statusCommand(s), versionCommand(s))
+	root.AddCommand(enrollCommand(s), runCommand(s), statusCommand(s), versionCommand(s), dumpCommand())
 	return root
 }
 
