@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
 
 func (m *machine) command(uid string) *wire.JobCommand {
@@ -24,6 +25,25 @@ func (m *machine) run(c *wire.JobCommand, keys ...ed25519.PrivateKey) wire.Comma
 	m.t.Helper()
 	raw := mustEncode(m.t, c)
 	return wire.CommandRun{JobID: wire.CommandID(c.UID), Command: raw, Signatures: m.signer(keys...).Sign(raw)}
+}
+
+// prune is a command that names credentials.
+func (m *machine) prune(named ...wire.SealedCredential) *wire.JobCommand {
+	c := m.command("uid-1")
+	c.Kind, c.Backup, c.Prune = wire.JobPrune, nil, &wire.Prune{}
+	c.Repository = wire.Repository{URL: "rest:https://admin.example.com/web-1", SameAs: c.Repository.URL, Credential: wire.CredentialAdmin}
+	for _, s := range named {
+		c.Credentials = append(c.Credentials, wire.CredentialHash{Name: s.Name, SHA256: seal.Hash(s.Sealed)})
+	}
+	return c
+}
+
+// carrying is a command with credentials beside it.
+func (m *machine) carrying(c *wire.JobCommand, beside ...wire.SealedCredential) wire.CommandRun {
+	m.t.Helper()
+	run := m.run(c, m.a)
+	run.Credentials = beside
+	return run
 }
 
 func (m *machine) cancel(c *wire.JobCancel, keys ...ed25519.PrivateKey) wire.CommandCancel {
@@ -57,7 +77,7 @@ func TestAGoodCommandIsObeyedBeforeAndAfterTheFirstSet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got.JobCommand); diff != "" {
 			t.Errorf("command (-want +got):\n%s", diff)
 		}
 		cancel, err := s.VerifyCancel(m.cancel(m.cancellation("uid-1"), m.a))
@@ -84,6 +104,9 @@ func TestCommandsThatAreRefused(t *testing.T) {
 	tampered.Command = strings.Replace(tampered.Command, "/etc", "/root", 1)
 	renamed := m.run(m.command("uid-1"), m.a)
 	renamed.JobID = wire.CommandID("uid-2")
+	admin, another, target, repository := m.sealed("admin", "x"), m.sealed("admin", "y"), m.sealed("target", "x"), m.sealed(wire.CredentialRepository, "x")
+	stranger := other.sealed("admin", "x")
+	renamedTarget := wire.SealedCredential{Name: "admin", Sealed: target.Sealed}
 	stuffed := m.run(m.command("uid-1"), m.a)
 	stuffed.Credentials = []wire.SealedCredential{m.sealed("admin", "x")}
 	cancel := m.cancel(m.cancellation("uid-1"), m.a)
@@ -102,6 +125,15 @@ func TestCommandsThatAreRefused(t *testing.T) {
 		"expiring at this instant":       {with(func(c *wire.JobCommand) { c.NotAfter = now }), wire.RefusalExpired, "02:30:00"},
 		"sent under another job's id":    {renamed, wire.RefusalInvalid, "job-uid-2"},
 		"with a credential not named":    {stuffed, wire.RefusalBadCredential, "admin"},
+		"without its credential":         {m.carrying(m.prune(admin)), wire.RefusalBadCredential, `"admin" is missing`},
+		"with another credential":        {m.carrying(m.prune(admin), another), wire.RefusalBadCredential, "not the one that the command was signed with"},
+		"with a credential twice":        {m.carrying(m.prune(admin), admin, admin), wire.RefusalBadCredential, "travels twice"},
+		"that names a credential twice":  {m.carrying(m.prune(admin, admin), admin), wire.RefusalBadCredential, "names the credential"},
+		"with one more than it names":    {m.carrying(m.prune(admin), admin, target), wire.RefusalBadCredential, `"target" travels with the command`},
+		"with a stranger's credential":   {m.carrying(m.prune(stranger), stranger), wire.RefusalBadCredential, "credential admin"},
+		"with one that has another name": {m.carrying(m.prune(renamedTarget), renamedTarget), wire.RefusalBadCredential, "credential admin"},
+		"with the machine's own":         {m.carrying(m.prune(repository, admin), repository, admin), wire.RefusalBadCredential, "comes with the schedule set"},
+		"that needs another credential":  {m.carrying(m.prune(target), target), wire.RefusalBadCredential, `needs the credential "admin"`},
 		"that is a cancellation":         {wire.CommandRun{JobID: cancel.JobID, Command: cancel.Cancel, Signatures: cancel.Signatures}, wire.RefusalInvalid, "label"},
 		"without any text":               {wire.CommandRun{JobID: "job-uid-1"}, wire.RefusalInvalid, "command is missing"},
 		"of a kind unknown to the agent": {unknownKind(m), wire.RefusalInvalid, "Teleport"},
@@ -113,6 +145,33 @@ func TestCommandsThatAreRefused(t *testing.T) {
 			}
 			checkRefusal(t, err, c.reason, c.part)
 		})
+	}
+}
+
+func TestWhatTravelsWithACommandIsOpenedAtItsUseAndKeptNowhere(t *testing.T) {
+	m := newMachine(t, "web-1")
+	s := m.open()
+	applied(t, s.Offer(m.offer(100, "r1", "ordinary")), "r1")
+	writes := m.vault.writes
+	admin := m.sealed(wire.CredentialAdmin, "admin-hunter2")
+	c, err := s.VerifyCommand(m.carrying(m.prune(admin), admin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Carries(wire.CredentialAdmin) || c.Carries(wire.CredentialRepository) || c.Carries(wire.CredentialTarget) {
+		t.Error("the command does not carry the credential admin alone")
+	}
+	for range 2 {
+		got, err := c.Credential(wire.CredentialAdmin)
+		if err != nil || got.Environment["RESTIC_PASSWORD"] != "admin-hunter2" {
+			t.Errorf("credential is %v, %v", got.Environment, err)
+		}
+	}
+	if _, err := c.Credential(wire.CredentialRepository); err == nil || !strings.Contains(err.Error(), "travels with the command") {
+		t.Errorf("the machine's own: %v", err)
+	}
+	if m.vault.writes != writes || m.vault.password() != "ordinary" {
+		t.Errorf("the vault was written: %v", m.vault.credentials)
 	}
 }
 

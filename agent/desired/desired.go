@@ -16,9 +16,9 @@ import (
 // FileName is the name of the set's file in the state folder.
 const FileName = "schedule-set.json"
 
-// Vault keeps the opened credentials of the set in force. Put replaces all of them durably.
+// Vault keeps the opened credentials of the set in force. Put replaces all of them durably; repository is the URL that they are for.
 type Vault interface {
-	Put(credentials map[string]wire.Credential) error
+	Put(repository string, credentials map[string]wire.Credential) error
 	Clear() error
 }
 

@@ -32,7 +32,7 @@ type fakeVault struct {
 	writes      int
 }
 
-func (v *fakeVault) Put(c map[string]wire.Credential) error {
+func (v *fakeVault) Put(_ string, c map[string]wire.Credential) error {
 	if v.fail != nil {
 		return v.fail
 	}
@@ -41,7 +41,7 @@ func (v *fakeVault) Put(c map[string]wire.Credential) error {
 	return nil
 }
 
-func (v *fakeVault) Clear() error { return v.Put(nil) }
+func (v *fakeVault) Clear() error { return v.Put("", nil) }
 
 func (v *fakeVault) password() string {
 	return v.credentials[wire.CredentialRepository].Environment["RESTIC_PASSWORD"]

@@ -78,18 +78,12 @@ func (s *Store) keepEvidence() {
 
 // load puts the set on disk in force, or remembers why not.
 func (s *Store) load() error {
-	info, err := os.Stat(s.path())
+	data, err := s.readFile()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
-	}
-	var data []byte
-	if info.Mode().IsRegular() && info.Size() <= maxFile {
-		if data, err = os.ReadFile(s.path()); err != nil {
-			return err
-		}
 	}
 	v, pins, refusal := s.verifyFile(data)
 	if refusal == nil {
@@ -108,6 +102,15 @@ func (s *Store) load() error {
 	}
 	s.enforce(v, pins)
 	return nil
+}
+
+// readFile returns nothing for what cannot be a set.
+func (s *Store) readFile() ([]byte, error) {
+	info, err := os.Stat(s.path())
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, err
+	}
+	return os.ReadFile(s.path())
 }
 
 func (s *Store) verifyFile(data []byte) (*verified, []string, *Refusal) {

@@ -11,7 +11,8 @@
 // parses and is valid; it is made for this host, and for this machine's keys; its serial is not below the floor of the enrolment, not
 // below that of the set in force, and not the same with another content; the set is signed by one of the keys that it names itself,
 // so that no set locks out its own author; each credential that it names travels with it, has the hash that was signed, and opens with this
-// machine's key, and no other credential travels along. The first rule that is broken is the refusal's reason; the set in force stays
+// machine's key, and no other credential travels along. The same holds of the credentials of a command, which are opened at the moment of their
+// use and stay sealed in memory until then: they (of whoever may delete, or of another host's repository) are never stored. The first rule that is broken is the refusal's reason; the set in force stays
 // in force.
 //
 // # Internals

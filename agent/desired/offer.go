@@ -63,7 +63,7 @@ func (s *Store) fillVault(v *verified) error {
 	if v.set.Tombstone {
 		return s.config.Vault.Clear()
 	}
-	return s.config.Vault.Put(v.credentials)
+	return s.config.Vault.Put(v.set.Repository.URL, v.credentials)
 }
 
 func (s *Store) inForce(bundle string) bool {
@@ -106,7 +106,7 @@ func (s *Store) verify(offer wire.SetOffer, trusted []wire.SigningKey) (*verifie
 			return nil, asRefusal(err)
 		}
 	}
-	if v.credentials, err = s.openCredentials(set, offer.Credentials); err != nil {
+	if v.credentials, err = s.openCredentials("set", set.Credentials, offer.Credentials); err != nil {
 		return nil, refuse(wire.RefusalBadCredential, "%v", err)
 	}
 	return v, nil
@@ -144,8 +144,8 @@ func (s *Store) checkSerial(v *verified) *Refusal {
 	}
 }
 
-// openCredentials opens the sealed credentials, which must be exactly those that the set names.
-func (s *Store) openCredentials(set *wire.ScheduleSet, sealed []wire.SealedCredential) (map[string]wire.Credential, error) {
+// openCredentials opens the sealed credentials that travel with a signed document, which must be exactly those that it names.
+func (s *Store) openCredentials(what string, named []wire.CredentialHash, sealed []wire.SealedCredential) (map[string]wire.Credential, error) {
 	travelling := make(map[string]wire.SealedCredential, len(sealed))
 	for _, c := range sealed {
 		if _, twice := travelling[c.Name]; twice {
@@ -153,19 +153,19 @@ func (s *Store) openCredentials(set *wire.ScheduleSet, sealed []wire.SealedCrede
 		}
 		travelling[c.Name] = c
 	}
-	opened := make(map[string]wire.Credential, len(set.Credentials))
-	for _, want := range set.Credentials {
+	opened := make(map[string]wire.Credential, len(named))
+	for _, want := range named {
 		if _, twice := opened[want.Name]; twice {
-			return nil, fmt.Errorf("the set names the credential %q twice", want.Name)
+			return nil, fmt.Errorf("the %s names the credential %q twice", what, want.Name)
 		}
 		c, ok := travelling[want.Name]
 		if !ok {
 			return nil, fmt.Errorf("credential %q is missing", want.Name)
 		}
 		if seal.Hash(c.Sealed) != want.SHA256 {
-			return nil, fmt.Errorf("credential %q is not the one that the set was signed with", want.Name)
+			return nil, fmt.Errorf("credential %q is not the one that the %s was signed with", want.Name, what)
 		}
-		plain, err := seal.OpenCredential(s.config.Host, s.config.IdentityHash, s.config.SealingKey, c)
+		plain, err := s.openCredential(c)
 		if err != nil {
 			return nil, err
 		}
@@ -173,7 +173,11 @@ func (s *Store) openCredentials(set *wire.ScheduleSet, sealed []wire.SealedCrede
 		delete(travelling, want.Name)
 	}
 	for name := range travelling {
-		return nil, fmt.Errorf("credential %q travels with the set and is not named in it", name)
+		return nil, fmt.Errorf("credential %q travels with the %s and is not named in it", name, what)
 	}
 	return opened, nil
+}
+
+func (s *Store) openCredential(c wire.SealedCredential) (wire.Credential, error) {
+	return seal.OpenCredential(s.config.Host, s.config.IdentityHash, s.config.SealingKey, c)
 }

@@ -5,7 +5,12 @@
 //
 // Open the file once per process; a missing file is an empty vault. Put replaces all credentials, Get opens one at the moment when a
 // child process needs it, Clear takes everything away when the Host was removed. A file that does not open is a *DamagedError and is
-// never overwritten: SetAside renames it, after which Open gives an empty vault that can be filled from the signed set again.
+// never overwritten: SetAside renames it, after which Open gives an empty vault that can be filled from the signed set again. Opening never
+// writes, so that another process (export-credentials) may read beside the agent.
+//
+// When a set brings another credential for the same repository, the former stays as Previous until Confirm: a password that turns out to be
+// mistyped, or was never added to the repository, must not be the only one left on the machine. Confirm takes a fingerprint of the credential
+// that was seen to open the repository, since a run with the former one may end after the new one came.
 //
 // # Internals
 //

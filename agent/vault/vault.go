@@ -48,8 +48,13 @@ type Vault struct {
 }
 
 type content struct {
+	// Repository is the URL that CredentialRepository and Previous open; empty in files of earlier versions.
+	Repository  string                     `json:"repository,omitempty"`
 	Credentials map[string]wire.Credential `json:"credentials"`
 }
+
+// Previous is the name under which the repository's former credential is kept until the new one was seen to open it.
+const Previous = wire.CredentialRepository + ".previous"
 
 // Open reads the vault at path. privateKey is the machine's sealing private key. It returns a *DamagedError when there is a file that
 // does not open.
@@ -120,28 +125,52 @@ func (v *Vault) open(sealed []byte) (content, error) {
 	return c, nil
 }
 
-// credentials returns a fresh copy of everything.
-func (v *Vault) credentials() map[string]wire.Credential {
+// content returns a fresh copy of everything.
+func (v *Vault) content() content {
 	if v.sealed == nil {
-		return nil
+		return content{}
 	}
 	c, err := v.open(v.sealed)
 	if err != nil {
 		// Open and Put only keep what opens.
 		panic("vault: content that was sealed by this process does not open")
 	}
-	return c.Credentials
+	return c
 }
 
-// Put replaces all credentials, and returns when they are safe on disk. On an error the earlier ones stay, in memory and on disk. It
-// writes nothing when they are the ones that it holds.
-func (v *Vault) Put(credentials map[string]wire.Credential) error {
+// Put replaces all credentials by those of a set whose repository has this URL, and returns when they are safe on disk. When the same repository
+// gets another credential, the former stays as Previous until Confirm. On an error the earlier ones stay, in memory and on disk. Put writes nothing
+// when nothing changes.
+func (v *Vault) Put(repository string, credentials map[string]wire.Credential) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.sealed != nil && equal(v.credentials(), credentials) {
+	old := v.content()
+	next := content{Repository: repository, Credentials: maps.Clone(credentials)}
+	if former, ok := old.former(next); ok {
+		next.Credentials[Previous] = former
+	}
+	if v.sealed != nil && old.Repository == next.Repository && maps.EqualFunc(old.Credentials, next.Credentials, equal) {
 		return nil
 	}
-	plaintext, err := json.Marshal(content{Credentials: credentials})
+	return v.store(next)
+}
+
+// former is the credential that is to be kept beside those of next. Of several that came and went unconfirmed it is the oldest: the last
+// that is known to have opened the repository.
+func (c content) former(next content) (wire.Credential, bool) {
+	now, has := next.Credentials[wire.CredentialRepository]
+	if !has || c.Repository != "" && c.Repository != next.Repository {
+		return wire.Credential{}, false
+	}
+	former, ok := c.Credentials[Previous]
+	if !ok {
+		former, ok = c.Credentials[wire.CredentialRepository]
+	}
+	return former, ok && !equal(former, now)
+}
+
+func (v *Vault) store(c content) error {
+	plaintext, err := json.Marshal(c)
 	if err != nil {
 		return errors.New("vault: the credentials do not encode")
 	}
@@ -153,15 +182,47 @@ func (v *Vault) Put(credentials map[string]wire.Credential) error {
 	return nil
 }
 
-func equal(a, b map[string]wire.Credential) bool {
-	return maps.EqualFunc(a, b, func(x, y wire.Credential) bool { return maps.Equal(x.Environment, y.Environment) })
+// Fingerprint tells credentials apart, within one process, without holding them.
+type Fingerprint [sha256.Size]byte
+
+// FingerprintOf a credential.
+func FingerprintOf(c wire.Credential) Fingerprint {
+	raw, err := json.Marshal(c) // maps come out sorted
+	if err != nil {
+		return Fingerprint{}
+	}
+	return sha256.Sum256(raw)
+}
+
+// Confirm says that the repository was seen to open with a credential. When that is the present one, Previous is forgotten.
+func (v *Vault) Confirm(seen Fingerprint) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c := v.content()
+	now, has := c.Credentials[wire.CredentialRepository]
+	if _, waits := c.Credentials[Previous]; !waits || !has || FingerprintOf(now) != seen {
+		return nil
+	}
+	delete(c.Credentials, Previous)
+	return v.store(c)
+}
+
+func equal(x, y wire.Credential) bool {
+	return maps.Equal(x.Environment, y.Environment) && x.ClientCertificate == y.ClientCertificate
+}
+
+// Repository is the URL that the credentials were put for; empty when that is not known.
+func (v *Vault) Repository() string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.content().Repository
 }
 
 // Get returns a credential, and false when there is none of that name. The caller owns the result.
 func (v *Vault) Get(name string) (wire.Credential, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	c, ok := v.credentials()[name]
+	c, ok := v.content().Credentials[name]
 	return c, ok
 }
 
@@ -169,7 +230,7 @@ func (v *Vault) Get(name string) (wire.Credential, bool) {
 func (v *Vault) Names() []string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return slices.Sorted(maps.Keys(v.credentials()))
+	return slices.Sorted(maps.Keys(v.content().Credentials))
 }
 
 // Clear forgets all credentials and removes the file. In memory they are gone even when the file cannot be removed.

@@ -20,6 +20,8 @@ var (
 	otherKey = bytes.Repeat([]byte{8}, wire.KeySize)
 )
 
+const url = "rest:https://backup.example.com/web-1"
+
 func credential(password string) wire.Credential {
 	return wire.Credential{Environment: map[string]string{"RESTIC_PASSWORD": password}}
 }
@@ -63,7 +65,7 @@ func TestAMissingFileIsAnEmptyVault(t *testing.T) {
 func TestCredentialsSurviveARestartAndPutReplacesAllOfThem(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets.enc")
 	v := open(t, path)
-	if err := v.Put(set("hunter2hunter2")); err != nil {
+	if err := v.Put(url, set("hunter2hunter2")); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range []*Vault{v, open(t, path)} {
@@ -75,7 +77,7 @@ func TestCredentialsSurviveARestartAndPutReplacesAllOfThem(t *testing.T) {
 			t.Errorf("names (-want +got):\n%s", diff)
 		}
 	}
-	if err := v.Put(map[string]wire.Credential{"other": credential("x")}); err != nil {
+	if err := v.Put(url, map[string]wire.Credential{"other": credential("x")}); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range []*Vault{v, open(t, path)} {
@@ -87,7 +89,7 @@ func TestCredentialsSurviveARestartAndPutReplacesAllOfThem(t *testing.T) {
 
 func TestTheFileIsPrivateAndHoldsNoPlaintext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets.enc")
-	if err := open(t, path).Put(set("hunter2hunter2")); err != nil {
+	if err := open(t, path).Put(url, set("hunter2hunter2")); err != nil {
 		t.Fatal(err)
 	}
 	data := contentOf(t, path)
@@ -118,7 +120,7 @@ func TestADamagedFileIsATypedErrorAndIsNeverOverwritten(t *testing.T) {
 	} {
 		t.Run("a file that "+name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "secrets.enc")
-			if err := open(t, path).Put(set("hunter2hunter2")); err != nil {
+			if err := open(t, path).Put(url, set("hunter2hunter2")); err != nil {
 				t.Fatal(err)
 			}
 			damaged := damage(contentOf(t, path))
@@ -147,7 +149,7 @@ func checkDamaged(t *testing.T, path string, key []byte) {
 
 func TestAFileOfOtherKeysDoesNotOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets.enc")
-	if err := open(t, path).Put(set("hunter2hunter2")); err != nil {
+	if err := open(t, path).Put(url, set("hunter2hunter2")); err != nil {
 		t.Fatal(err)
 	}
 	checkDamaged(t, path, otherKey)
@@ -178,7 +180,7 @@ func TestADamagedFileIsSetAsideUnderAFreeName(t *testing.T) {
 			t.Errorf("the content of %s was changed", want)
 		}
 	}
-	if err := open(t, path).Put(set("hunter2hunter2")); err != nil {
+	if err := open(t, path).Put(url, set("hunter2hunter2")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -186,11 +188,11 @@ func TestADamagedFileIsSetAsideUnderAFreeName(t *testing.T) {
 func TestAFullDiskKeepsTheEarlierCredentials(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets.enc")
 	v := open(t, path)
-	if err := v.Put(set("before")); err != nil {
+	if err := v.Put(url, set("before")); err != nil {
 		t.Fatal(err)
 	}
 	v.write = func(string, []byte) error { return syscall.ENOSPC }
-	if err := v.Put(set("after")); !errors.Is(err, syscall.ENOSPC) {
+	if err := v.Put(url, set("after")); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("error is %v, want no space left", err)
 	}
 	for _, v := range []*Vault{v, open(t, path)} {
@@ -198,11 +200,11 @@ func TestAFullDiskKeepsTheEarlierCredentials(t *testing.T) {
 			t.Error("the earlier credential is gone")
 		}
 	}
-	if err := v.Put(set("before")); err != nil {
+	if err := v.Put(url, set("before")); err != nil {
 		t.Errorf("putting what is there already writes: %v", err)
 	}
 	v.write = atomicfile.Write
-	if err := v.Put(set("after")); err != nil {
+	if err := v.Put(url, set("after")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -210,7 +212,7 @@ func TestAFullDiskKeepsTheEarlierCredentials(t *testing.T) {
 func TestAClearedVaultIsEmptyForGood(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets.enc")
 	v := open(t, path)
-	if err := v.Put(set("hunter2hunter2")); err != nil {
+	if err := v.Put(url, set("hunter2hunter2")); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -230,7 +232,7 @@ func TestAClearedVaultIsEmptyForGood(t *testing.T) {
 
 func TestACallerMayChangeWhatGetReturned(t *testing.T) {
 	v := open(t, filepath.Join(t.TempDir(), "secrets.enc"))
-	if err := v.Put(set("hunter2hunter2")); err != nil {
+	if err := v.Put(url, set("hunter2hunter2")); err != nil {
 		t.Fatal(err)
 	}
 	got, _ := v.Get(wire.CredentialRepository)
@@ -242,13 +244,13 @@ func TestACallerMayChangeWhatGetReturned(t *testing.T) {
 
 func TestReadersSeeOneWholeSet(t *testing.T) {
 	v := open(t, filepath.Join(t.TempDir(), "secrets.enc"))
-	if err := v.Put(set("a")); err != nil {
+	if err := v.Put(url, set("a")); err != nil {
 		t.Fatal(err)
 	}
 	var group sync.WaitGroup
 	group.Go(func() {
 		for i := range 20 {
-			if err := v.Put(set(string(rune('a' + i)))); err != nil {
+			if err := v.Put(url, set(string(rune('a'+i)))); err != nil {
 				t.Error(err)
 			}
 		}
