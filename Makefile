@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN := bin
 COMPONENT_DIR := .cache/bin
-COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 restic-0.18 rest-server
+COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 restic-0.18 rest-server versitygw
 BINARIES := restic-manager-controller restic-manager-gateway restic-manager-agent
 LDFLAGS := -s -w -X github.com/restic-manager/restic-manager/internal/version.Version=$(VERSION)
 FUZZ_TIME ?= 60s
@@ -43,7 +43,7 @@ $(addprefix build-,$(BINARIES)): build-%:
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/$* ./cmd/$*
 
 .PHONY: components
-components: ## Build Kubernetes, etcd, restic and rest-server for demo and tests, once (10 minutes the first time).
+components: ## Build Kubernetes, etcd, restic, rest-server and an S3 server for demo and tests, once (10 minutes the first time).
 	@hack/components/build.sh $(COMPONENT_DIR) $(COMPONENTS)
 
 .PHONY: generate

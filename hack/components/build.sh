@@ -20,6 +20,7 @@ for name in "$@"; do
     restic-0.19) module=restic-0.19 package=github.com/restic/restic/cmd/restic flags="-X main.version=0.19.1" ;;
     restic-0.18) module=restic-0.18 package=github.com/restic/restic/cmd/restic flags="-X main.version=0.18.1" ;;
     rest-server) module=rest-server package=github.com/restic/rest-server/cmd/rest-server flags="-X main.version=0.14.0" ;;
+    versitygw) module=versitygw package=github.com/versity/versitygw/cmd/versitygw flags="-X main.Version=1.8.0" ;;
     *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
   esac
   # KUBEBUILDER_ASSETS is the ecosystem's name for a folder of ready control-plane binaries.

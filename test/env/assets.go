@@ -14,6 +14,7 @@ const (
 	ControllerManager = "kube-controller-manager"
 	Kubectl           = "kubectl"
 	RestServerBinary  = "rest-server"
+	S3ServerBinary    = "versitygw"
 	Restic            = "restic-0.19" // the version that the agent is built for
 	ResticOld         = "restic-0.18" // the oldest version that the agent takes
 )
