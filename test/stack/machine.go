@@ -101,17 +101,13 @@ func (s *Stack) Enroll(ctx context.Context, m Machine) (*Agent, error) {
 
 // RunEnroll runs an enrolment command line on a machine.
 func (s *Stack) RunEnroll(ctx context.Context, a *Agent, line string) error {
-	path, err := s.shimPath()
-	if err != nil {
-		return err
-	}
 	line = strings.TrimSpace(line) + " --config=" + a.Config + " --state-dir=" + a.StateDir + " --restic=" + a.Restic
 	for _, flag := range a.Flags {
 		line += " " + flag
 	}
 	shell := exec.CommandContext(ctx, "/bin/sh")
 	shell.Stdin = strings.NewReader(line + "\n")
-	shell.Env = []string{"PATH=" + path}
+	shell.Env = []string{"PATH=" + s.shimDir() + ":" + s.BinDir + ":/usr/bin:/bin"}
 	out, err := shell.CombinedOutput()
 	a.EnrollOutput = string(out)
 	if err != nil {
@@ -120,14 +116,12 @@ func (s *Stack) RunEnroll(ctx context.Context, a *Agent, line string) error {
 	return nil
 }
 
-// shimPath is a PATH with the built agent and a sudo that stays who it is: machines here are folders of the user who runs the stack.
-func (s *Stack) shimPath() (string, error) {
-	dir := filepath.Join(s.Dir, "shim")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+func (s *Stack) shimDir() string { return filepath.Join(s.Dir, "shim") }
+
+// writeShim makes a sudo that stays who it is: machines here are folders of the user who runs the stack.
+func (s *Stack) writeShim() error {
+	if err := os.MkdirAll(s.shimDir(), 0o755); err != nil {
+		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "sudo"), []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755); err != nil {
-		return "", err
-	}
-	return dir + ":" + s.BinDir + ":/usr/bin:/bin", nil
+	return os.WriteFile(filepath.Join(s.shimDir(), "sudo"), []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755)
 }

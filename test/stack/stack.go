@@ -99,6 +99,9 @@ func (s *Stack) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.writeShim(); err != nil {
+		return err
+	}
 	if err := s.startRestServers(ctx); err != nil {
 		return err
 	}
