@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/restic-manager/restic-manager/agent/atomicfile"
@@ -35,6 +36,8 @@ type Options struct {
 	Logger *slog.Logger
 	// UnreachableAfter, RetryLock and Grace are those of restic.Runner; 0 means its defaults.
 	UnreachableAfter, RetryLock, Grace time.Duration
+	// RetryBackoff is that of job.Options; nil means its default.
+	RetryBackoff []time.Duration
 }
 
 // Agent is the whole agent of one machine. Make it with New, use Run once, and Close it.
@@ -56,6 +59,8 @@ type Agent struct {
 	retold     *limiter
 	repository *repository
 	status     *statusWriter
+	// consentTold: this process has told the gateway what of the set in force agent.yaml does not allow.
+	consentTold atomic.Bool
 
 	stopFires context.CancelFunc
 }
@@ -125,10 +130,11 @@ func (a *Agent) open(dir string) error {
 	a.restic = &resticFinder{path: c.ResticPath}
 	a.jobs, err = job.Open(job.Options{
 		Dir: filepath.Join(dir, "ledger"), LogDir: filepath.Join(dir, "logs"), CacheDir: filepath.Join(dir, "cache"),
-		TempDir: filepath.Join(dir, "tmp"), RestoreDir: filepath.Join(dir, "restore"),
+		TempDir: filepath.Join(dir, "tmp"), RestoreDir: filepath.Join(dir, "restore"), ScratchDir: filepath.Join(dir, "verify"), StatsPath: filepath.Join(dir, statsFile),
+		Host: c.Ref(), Own: a.own, AllowHook: c.Allow.CheckHook, AllowCommand: c.Allow.CheckCommand,
 		AllowRestore: c.Allow.Restore, AllowRclone: c.Allow.Rclone.Granted(), Protected: []string{dir}, ConfigDirs: configDirs(a.o.ConfigPath),
 		Restic: a.restic.find, Proxy: proxyEnvironment(), Observer: (*observer)(a), Clock: a.o.Clock, Logger: a.logger.With("part", "jobs"),
-		UnreachableAfter: a.o.UnreachableAfter, RetryLock: a.o.RetryLock, Grace: a.o.Grace,
+		UnreachableAfter: a.o.UnreachableAfter, RetryLock: a.o.RetryLock, Grace: a.o.Grace, RetryBackoff: a.o.RetryBackoff,
 	})
 	if err != nil {
 		return err

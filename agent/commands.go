@@ -25,18 +25,10 @@ func (a *Agent) command(m *wire.CommandRun) {
 		a.refuseCommand(m.JobID, err)
 		return
 	}
-	j := job.Job{
-		Ref:        wire.JobRef{JobID: m.JobID, Kind: command.Kind, HostJob: command.Name, HostJobUID: command.UID},
-		ResticHost: command.ResticHost, Repository: command.Repository, Bandwidth: command.Bandwidth,
-		Backup: command.Backup, Restore: command.Restore, Credential: a.credential(command.Repository.Credential),
-		Deadline: time.Duration(command.ActiveDeadlineSeconds) * time.Second, NotAfter: command.NotAfter,
-	}
-	if command.Backup != nil {
-		j.Ref.SourceGroup = command.Backup.Name
-	}
+	j := a.jobOf(m.JobID, command)
 	switch err := a.jobs.Submit(j); {
 	case err == nil:
-		a.logger.Info("a command was accepted", "job", m.JobID, "kind", command.Kind, "hostJob", command.Name)
+		a.logger.Info("a command was accepted", "job", m.JobID, "kind", command.Kind, "hostJob", command.Name, "targetHost", command.TargetHost)
 		a.answerCommand(wire.CommandAck{JobID: m.JobID, Accepted: true})
 	case errors.Is(err, job.ErrKnown):
 		a.answerAgain(m.JobID)
@@ -45,6 +37,27 @@ func (a *Agent) command(m *wire.CommandRun) {
 	default:
 		a.refuseCommand(m.JobID, &desired.Refusal{Reason: wire.RefusalStorage, Message: "the machine could not accept the command: " + err.Error()})
 	}
+}
+
+// jobOf turns a verified command into a job.
+func (a *Agent) jobOf(jobID string, c *desired.Command) job.Job {
+	j := job.Job{
+		Ref:        wire.JobRef{JobID: jobID, Kind: c.Kind, HostJob: c.Name, HostJobUID: c.UID, TargetHost: c.TargetHost},
+		ResticHost: c.ResticHost, Repository: c.Repository, Bandwidth: c.Bandwidth, TargetHost: c.TargetHost,
+		Backup: c.Backup, Restore: c.Restore, Forget: c.Forget, Prune: c.Prune, Check: c.Check, Verify: c.Verify, Hooks: c.Hooks,
+		Deadline: time.Duration(c.ActiveDeadlineSeconds) * time.Second, NotAfter: c.NotAfter,
+	}
+	if c.Backup != nil {
+		j.Ref.SourceGroup = c.Backup.Name
+	}
+	if name := c.Repository.Credential; c.Carries(name) {
+		// Sealed until restic needs it, and gone with the job.
+		j.Credential = func() (wire.Credential, error) { return c.Credential(name) }
+	} else {
+		access := a.access(name)
+		j.Credential, j.Opened = access.credential, access.opened
+	}
+	return j
 }
 
 // cancel obeys a signed cancellation.

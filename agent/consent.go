@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -21,6 +22,55 @@ func checkSet(allow config.Allow) func(*wire.ScheduleSet) error {
 		}
 		return nil
 	}
+}
+
+// The names of the consents in agent.yaml, as wire.NotAllowed tells them.
+const (
+	consentHooks    = "hooks"
+	consentCommands = "commands"
+)
+
+// notAllowed lists what of a set the machine's owner does not allow: one entry for each group and consent, with the first command that is refused. The
+// set is in force all the same; backups of these groups fail. Of very many the first stand for the rest.
+func notAllowed(allow config.Allow, set *wire.ScheduleSet) []wire.NotAllowed {
+	if set == nil || set.Tombstone {
+		return nil
+	}
+	var out []wire.NotAllowed
+	refuse := func(group, what string, err error) {
+		if err != nil {
+			out = append(out, wire.NotAllowed{SourceGroup: group, What: what, Message: cut(err.Error(), wire.MaxString)})
+		}
+	}
+	refuse("", consentHooks, checkHooks(allow, set.Hooks))
+	for i := range set.Groups {
+		g := &set.Groups[i]
+		refuse(g.Name, consentHooks, checkHooks(allow, g.Hooks))
+		if len(g.Command) > 0 {
+			refuse(g.Name, consentCommands, allow.CheckCommand(g.Command))
+		}
+	}
+	if more := len(out) - wire.MaxListed; more > 0 {
+		out = out[:wire.MaxListed]
+		last := &out[len(out)-1]
+		last.Message = cut(fmt.Sprintf("%d more beside this one: %s", more, last.Message), wire.MaxString)
+	}
+	return out
+}
+
+// checkHooks returns the refusal of the first hook that is not allowed.
+func checkHooks(allow config.Allow, hooks *wire.Hooks) error {
+	if hooks == nil {
+		return nil
+	}
+	for _, list := range [][]wire.Hook{hooks.PreBackup, hooks.PostBackup, hooks.OnFailure} {
+		for _, h := range list {
+			if err := allow.CheckHook(h.Command); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // configDirs are the folders of agent.yaml, and of the file that it leads to where it is a link.

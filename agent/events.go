@@ -14,6 +14,7 @@ func (e *events) Connected(wire.Welcome) {
 	a := e.agent()
 	a.reports.sessionOpened()
 	a.retold.reset()
+	a.tellConsent()
 	a.jobs.Announce()
 	a.fires.sessionOpened()
 	a.repository.look()

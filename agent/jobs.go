@@ -11,6 +11,7 @@ import (
 	"github.com/restic-manager/restic-manager/agent/cron"
 	"github.com/restic-manager/restic-manager/agent/job"
 	"github.com/restic-manager/restic-manager/agent/restic"
+	"github.com/restic-manager/restic-manager/agent/vault"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -39,15 +40,54 @@ func (f *resticFinder) version() string {
 	return f.last
 }
 
-// credential returns what opens the named credential at the moment when restic needs it.
-func (a *Agent) credential(name string) func() (wire.Credential, error) {
-	return func() (wire.Credential, error) {
-		c, found := a.vault.Get(name)
-		if !found {
-			return wire.Credential{}, fmt.Errorf("this machine holds no credential %q for the repository; it comes with the next schedule set", name)
-		}
-		return c, nil
+// access is one job's way to a credential of the vault: it is opened each time restic needs it.
+type access struct {
+	vault  *vault.Vault
+	logger *slog.Logger
+	name   string
+
+	mu   sync.Mutex
+	last vault.Fingerprint
+}
+
+func (a *Agent) access(name string) *access {
+	return &access{vault: a.vault, logger: a.logger, name: name}
+}
+
+// credential is that of the moment, which may be a newer one at each attempt.
+func (x *access) credential() (wire.Credential, error) {
+	c, found := x.vault.Get(x.name)
+	if !found {
+		return wire.Credential{}, fmt.Errorf("this machine holds no credential %q for the repository; it comes with the next schedule set", x.name)
 	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.last = vault.FingerprintOf(c)
+	return c, nil
+}
+
+// opened hears that the repository opens with what credential returned last: the former one is not needed any more.
+func (x *access) opened() {
+	if x.name != wire.CredentialRepository {
+		return
+	}
+	x.mu.Lock()
+	seen := x.last
+	x.mu.Unlock()
+	if err := x.vault.Confirm(seen); err != nil {
+		x.logger.Warn("the repository's former credential cannot be removed; it is tried again after the next job", "error", err)
+	}
+}
+
+// own is what the set in force says of the machine's part of its repository.
+func (a *Agent) own() (job.Own, bool) {
+	set := a.desired.Current()
+	if set == nil || set.Tombstone {
+		return job.Own{}, false
+	}
+	access := a.access(set.Repository.Credential)
+	return job.Own{ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth, Groups: set.Groups,
+		Credential: access.credential, Opened: access.opened}, true
 }
 
 // fireStarter is the Agent as the starter of fires.
@@ -67,9 +107,9 @@ func (s *fireStarter) startFire(f cron.Fire, offline bool) error {
 		a.logger.Info("a scheduled backup is dropped: its source group is no longer in the set", "job", f.JobID, "sourceGroup", f.SourceGroup)
 		return nil
 	}
-	copied := *group
-	err := a.jobs.Submit(job.Job{Ref: fireRef(f), ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth, Backup: &copied,
-		Credential: a.credential(set.Repository.Credential), Offline: offline})
+	copied, access := *group, a.access(set.Repository.Credential)
+	err := a.jobs.Submit(job.Job{Ref: fireRef(f), ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth, Backup: &copied, Hooks: set.Hooks,
+		Credential: access.credential, Opened: access.opened, Offline: offline})
 	if errors.Is(err, job.ErrKnown) {
 		return nil
 	}
@@ -92,7 +132,7 @@ func (o *observer) Started(m wire.JobStarted) {
 	if !m.Queued && o.o.Clock.Now().Sub(m.StartedAt) < time.Second {
 		level = slog.LevelInfo
 	}
-	o.logger.Log(context.Background(), level, "a job starts", "job", m.Job.JobID, "kind", m.Job.Kind, "sourceGroup", m.Job.SourceGroup, "queued", m.Queued)
+	o.logger.Log(context.Background(), level, "a job starts", "job", m.Job.JobID, "kind", m.Job.Kind, "sourceGroup", m.Job.SourceGroup, "targetHost", m.Job.TargetHost, "queued", m.Queued)
 	_ = o.session.Send(&m) // without a session it is told at the next connect
 }
 
@@ -112,7 +152,13 @@ func (o *observer) Finished(m wire.JobFinished) error {
 func (o *observer) RepoState(m wire.RepoState) { o.repository.report(m) }
 
 // RepoStats implements job.Observer.
-func (o *observer) RepoStats(m wire.RepoStats) { o.reports.add(&m) }
+func (o *observer) RepoStats(m wire.RepoStats) {
+	if set := o.desired.Current(); set == nil || set.Tombstone || m.URL != restic.RedactURL(set.Repository.URL) {
+		o.logger.Debug("a listing of a former repository is dropped", "repository", m.URL)
+		return
+	}
+	o.reports.add(&m)
+}
 
 // cut shortens a text for people to at most limit bytes.
 func cut(text string, limit int) string {

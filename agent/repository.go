@@ -53,8 +53,8 @@ func (r *repository) look() {
 	if known {
 		return
 	}
-	a.jobs.Ensure(job.Job{ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth,
-		Credential: a.credential(set.Repository.Credential)})
+	way := a.access(set.Repository.Credential)
+	a.jobs.Ensure(job.Job{ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth, Credential: way.credential, Opened: way.opened})
 }
 
 // report passes a state on when it differs from the last one. A job or look that began before the Host got another repository says

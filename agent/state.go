@@ -16,9 +16,12 @@ import (
 // hostFile names the Host object that the state folder belongs to.
 const hostFile = "host"
 
+// statsFile is where job keeps the last statistics.
+const statsFile = "stats.json"
+
 // hostState is what belongs to one Host object and must not be told of another: when the machine is enrolled as another Host, it is set
 // aside. Logs, caches and restored files stay.
-var hostState = []string{"outbox", "ledger", "cron.json", "schedule-set.json", "secrets.enc", "session.json", statusFile}
+var hostState = []string{"outbox", "ledger", "cron.json", "schedule-set.json", "secrets.enc", "session.json", statsFile, statusFile}
 
 // damagedUID tells whether what stands in the file was never a uid of a Host, or is the beginning of this one's.
 func damagedUID(found, uid string) bool {

@@ -33,6 +33,8 @@ type Status struct {
 	AppliedRevision string    `json:"appliedRevision,omitempty"`
 	// Problem is why there is no set in force, or the set was refused.
 	Problem string `json:"problem,omitempty"`
+	// NotAllowed is what of the set in force the owner does not allow.
+	NotAllowed []wire.NotAllowed `json:"notAllowed,omitempty"`
 	// Unacked counts reports in the outbox that the gateway has not taken yet.
 	Unacked    int              `json:"-"`
 	Repository *RepositoryView  `json:"repository,omitempty"`
@@ -48,13 +50,15 @@ type RepositoryView struct {
 	Time    time.Time            `json:"time"`
 }
 
-// Ended is the last result of a source group's backup, or of a restore.
+// Ended is the last result of a source group's backup, or of another kind of job.
 type Ended struct {
 	Outcome    wire.Outcome `json:"outcome"`
 	Reason     wire.Reason  `json:"reason,omitempty"`
 	Message    string       `json:"message,omitempty"`
 	FinishedAt time.Time    `json:"finishedAt"`
 	SnapshotID string       `json:"snapshotID,omitempty"`
+	// Did says in a few words what came of it, where the kind has something to tell.
+	Did string `json:"did,omitempty"`
 }
 
 // ReadStatus reads what the agent of a state folder wrote.
@@ -117,7 +121,10 @@ func (w *statusWriter) ended(m *wire.JobFinished) {
 	if m.Job.SourceGroup != "" {
 		key += " " + m.Job.SourceGroup
 	}
-	e := Ended{Outcome: m.Outcome, Reason: m.Reason, Message: m.Message, FinishedAt: m.FinishedAt}
+	if m.Job.TargetHost != "" {
+		key += " for " + m.Job.TargetHost
+	}
+	e := Ended{Outcome: m.Outcome, Reason: m.Reason, Message: m.Message, FinishedAt: m.FinishedAt, Did: did(m)}
 	if m.Backup != nil {
 		e.SnapshotID = m.Backup.SnapshotID
 	}
@@ -138,3 +145,26 @@ func dropOldest(results map[string]Ended) {
 	}
 	delete(results, oldest)
 }
+
+// did says what maintenance came to.
+func did(m *wire.JobFinished) string {
+	switch {
+	case m.Forget != nil && m.Forget.Refused > 0:
+		return fmt.Sprintf("removed %d snapshots, kept %d, the repository refused to remove %d", m.Forget.Removed, m.Forget.Kept, m.Forget.Refused)
+	case m.Forget != nil:
+		return fmt.Sprintf("removed %d snapshots, kept %d", m.Forget.Removed, m.Forget.Kept)
+	case m.Prune != nil:
+		return fmt.Sprintf("freed %s, %s remain", inMiB(m.Prune.BytesFreed), inMiB(m.Prune.BytesRemaining))
+	case m.Check != nil && m.Check.ReadDataSubset != "":
+		return fmt.Sprintf("%d errors, read %s of the data", m.Check.Errors, m.Check.ReadDataSubset)
+	case m.Check != nil:
+		return fmt.Sprintf("%d errors", m.Check.Errors)
+	case m.Verify != nil:
+		return fmt.Sprintf("%d files verified, %d failed", m.Verify.FilesVerified, m.Verify.FilesFailed)
+	case m.Job.Kind == wire.JobUnlock && m.Outcome == wire.OutcomeSucceeded:
+		return fmt.Sprintf("%d stale locks removed", m.LocksRemoved)
+	}
+	return ""
+}
+
+func inMiB(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

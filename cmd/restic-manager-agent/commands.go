@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
+	"time"
 
 	"github.com/restic-manager/restic-manager/agent"
 	"github.com/restic-manager/restic-manager/agent/config"
@@ -69,6 +71,8 @@ func configFlag(c *cobra.Command, path *string) {
 
 func runCommand(s streams) *cobra.Command {
 	var path, format, level string
+	var retryLock time.Duration
+	var retryBackoff durations
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run the agent, until SIGTERM",
@@ -86,7 +90,7 @@ func runCommand(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a, err := agent.New(agent.Options{Config: loaded, ConfigPath: path, Version: version.Version, Logger: logger})
+			a, err := agent.New(agent.Options{Config: loaded, ConfigPath: path, Version: version.Version, Logger: logger, RetryLock: retryLock, RetryBackoff: retryBackoff})
 			if err != nil {
 				return err
 			}
@@ -98,8 +102,44 @@ func runCommand(s streams) *cobra.Command {
 	configFlag(c, &path)
 	c.Flags().StringVar(&format, "log-format", "auto", "text, json, or auto: text for a terminal, logfmt without times for a service")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	// For tests, which have no half hour.
+	c.Flags().DurationVar(&retryLock, "retry-lock", 0, "how long restic waits for somebody else's lock (default 5m)")
+	c.Flags().Var(&retryBackoff, "retry-backoff", "waits between the attempts of a job, separated by commas (default 1m,5m,15m,30m)")
+	for _, hidden := range []string{"retry-lock", "retry-backoff"} {
+		if err := c.Flags().MarkHidden(hidden); err != nil {
+			panic(err) // it was defined above
+		}
+	}
 	return c
 }
+
+// durations is a list of them as a flag.
+type durations []time.Duration
+
+// String implements pflag.Value.
+func (d *durations) String() string {
+	parts := make([]string, 0, len(*d))
+	for _, one := range *d {
+		parts = append(parts, one.String())
+	}
+	return strings.Join(parts, ",")
+}
+
+// Set implements pflag.Value.
+func (d *durations) Set(text string) error {
+	*d = durations{}
+	for part := range strings.SplitSeq(text, ",") {
+		one, err := time.ParseDuration(part)
+		if err != nil || one <= 0 {
+			return fmt.Errorf("%q is no duration above 0: write for instance 30s", part)
+		}
+		*d = append(*d, one)
+	}
+	return nil
+}
+
+// Type implements pflag.Value.
+func (d *durations) Type() string { return "durations" }
 
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var o slog.HandlerOptions

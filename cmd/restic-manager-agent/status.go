@@ -62,6 +62,13 @@ func printStatus(out io.Writer, status agent.Status) error {
 	if status.Problem != "" {
 		line("Problem", "%s", status.Problem)
 	}
+	for _, n := range status.NotAllowed {
+		about := "every source group"
+		if n.SourceGroup != "" {
+			about = "source group " + n.SourceGroup
+		}
+		line("Not allowed", "%s of %s: %s", n.What, about, n.Message)
+	}
 	if r := status.Repository; r != nil {
 		line("Repository", "%s", strings.TrimSpace(fmt.Sprintf("%s %s %s", r.URL, r.State, r.Reason)))
 		if r.Message != "" {
@@ -70,10 +77,10 @@ func printStatus(out io.Writer, status agent.Status) error {
 	}
 	line("Reports", "%d not taken by the gateway yet", status.Unacked)
 	if len(status.Results) > 0 {
-		fmt.Fprintln(w, "\nLAST JOB\tENDED\tOUTCOME\tSNAPSHOT\tMESSAGE")
+		fmt.Fprintln(w, "\nLAST JOB\tENDED\tOUTCOME\tSNAPSHOT\tRESULT")
 		for _, name := range slices.Sorted(maps.Keys(status.Results)) {
 			r := status.Results[name]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%.8s\t%s\n", name, at(r.FinishedAt), r.Outcome, r.SnapshotID, r.Message)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%.8s\t%s\n", name, at(r.FinishedAt), r.Outcome, r.SnapshotID, strings.Join(slices.DeleteFunc([]string{r.Did, r.Message}, func(text string) bool { return text == "" }), "; "))
 		}
 	}
 	return w.Flush()
