@@ -106,10 +106,14 @@ func (w *work) restore() error {
 
 func (w *work) backupOptions() restic.BackupOptions {
 	g := w.job.Backup
-	return restic.BackupOptions{
+	o := restic.BackupOptions{
 		Repository: w.repository, Tag: g.Tag, Paths: g.Includes, Excludes: g.Excludes, ExcludesIgnoreCase: g.IExcludes, ExcludeIfPresent: g.ExcludeIfPresent,
 		ExcludeCaches: g.ExcludeCaches, ExcludeLargerThan: g.ExcludeLargerThan, OneFileSystem: g.OneFileSystem, Limits: w.limits(),
 	}
+	if len(g.Command) > 0 {
+		o.Command, o.FileName, o.CommandEnv = g.Command, g.FileName, w.manager.environment(w.job)
+	}
+	return o
 }
 
 func (w *work) restoreOptions(target string) restic.RestoreOptions {

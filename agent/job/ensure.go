@@ -71,7 +71,7 @@ func (m *Manager) look(t *task) {
 		m.ensureAgain(t)
 	case state == restic.StateExists:
 		t.job.opened()
-		if !m.waitsForLock(queueKey(t.job.Repository)) { // a look takes no lock, and so sees none
+		if !m.waits(&t.job, wire.ReasonLocked) { // a look takes no lock, and so sees none
 			view.set(wire.RepositoryReady, "", "")
 		}
 		m.listFirst(&t.job)

@@ -157,7 +157,9 @@ func (m *Manager) hooksBefore(x *execution) error {
 // hooksBetween runs the postBackup hooks when another attempt follows: what preBackup stopped does not stand still for the wait.
 func (m *Manager) hooksBetween(x *execution, reason wire.Reason, exitCode int, message string) {
 	if x.bracket {
-		m.hooksPost(x, outcomeVariables(outcomeRetrying, reason, exitCode, "", message))
+		ctx, cancel := m.afterwards()
+		defer cancel()
+		m.hooksPost(ctx, x, outcomeVariables(outcomeRetrying, reason, exitCode, "", message))
 	}
 }
 
@@ -171,13 +173,13 @@ func (m *Manager) hooksAfter(x *execution) {
 		snapshot = x.result.Backup.SnapshotID
 	}
 	env := outcomeVariables(string(x.result.Outcome), x.result.Reason, x.result.ExitCode, snapshot, x.result.Message)
+	ctx, cancel := m.afterwards()
+	defer cancel()
 	if x.result.Outcome == wire.OutcomeFailed && x.result.Reason != wire.ReasonNotAllowed {
-		ctx, cancel := m.afterwards()
 		_ = m.runHooks(ctx, x, onFailure, env) // the job has failed already
-		cancel()
 	}
 	if x.bracket {
-		m.hooksPost(x, env)
+		m.hooksPost(ctx, x, env)
 	}
 	if x.postFailed != nil && x.result.Outcome == wire.OutcomeSucceeded {
 		x.result.Outcome, x.result.Reason = wire.OutcomeCompletedWithErrors, wire.ReasonHookFailed
@@ -185,10 +187,8 @@ func (m *Manager) hooksAfter(x *execution) {
 	}
 }
 
-func (m *Manager) hooksPost(x *execution, env map[string]string) {
+func (m *Manager) hooksPost(ctx context.Context, x *execution, env map[string]string) {
 	x.bracket = false
-	ctx, cancel := m.afterwards()
-	defer cancel()
 	if err := m.runHooks(ctx, x, postBackup, env); err != nil && x.postFailed == nil {
 		x.postFailed = err
 	}

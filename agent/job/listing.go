@@ -92,8 +92,8 @@ func (m *Manager) listing(t *task, own Own, measure bool) (fresh wire.Repository
 	}
 	watch := probeWatch{m.view(&t.job)}
 	snapshots, err := r.Snapshots(t.ctx, repository, restic.SnapshotFilter{Host: own.ResticHost}, watch)
-	if !m.waitsForLock(queueKey(own.Repository)) { // a listing takes no lock, and so sees none
-		watch.view.ended(err, err == nil)
+	if !m.waits(&t.job, wire.ReasonLocked) { // a listing takes no lock, and so sees none
+		watch.view.ended(err, err == nil, m.waits(&t.job, ""))
 	}
 	if err != nil {
 		return fresh, false, err

@@ -10,6 +10,9 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
+// maxGroupError bounds what is said about one group: there may be a hundred of them in a report.
+const maxGroupError = 512
+
 // forgetting is a forget over all of its attempts: a group that is done is not run again.
 type forgetting struct {
 	groups []wire.ForgetGroupResult
@@ -39,7 +42,7 @@ func (w *work) forget() error {
 		// The groups that come after it were not run.
 		for rest := i; rest < len(f.groups); rest++ {
 			if !f.done[rest] {
-				f.errors[rest], f.groups[rest].Error = err, cutText(messageOf(err))
+				f.errors[rest], f.groups[rest].Error = err, cutTo(maxGroupError, messageOf(err))
 			}
 		}
 		break
@@ -59,7 +62,7 @@ func (w *work) forgetGroup(i int) error {
 	})
 	w.forgetting.errors[i], result.Error = err, ""
 	if err != nil {
-		result.Error = cutText(messageOf(err))
+		result.Error = cutTo(maxGroupError, messageOf(err))
 	}
 	return err
 }

@@ -82,7 +82,7 @@ func (m *Manager) resticRunner(ctx context.Context, j *Job) (runner, error) {
 		return nil, err
 	}
 	return &restic.Runner{Binary: binary, Hostname: j.ResticHost, CacheDir: m.options.CacheDir, TempDir: m.options.TempDir, Proxy: m.options.Proxy,
-		RetryLock: m.options.RetryLock, UnreachableAfter: m.options.UnreachableAfter, Grace: m.options.Grace, Limits: m.limits(j),
+		RetryLock: m.options.RetryLock, UnreachableAfter: m.options.UnreachableAfter, Grace: m.options.Grace, Limits: m.limits(j), DumpHelper: m.options.DumpHelper,
 		Logger: m.options.Logger.With("job", j.Ref.JobID)}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -53,6 +54,8 @@ type Options struct {
 	StatsPath string
 	// ScratchDir is where restore drills put what they restore; its content is removed. Default: the folder verify beside Dir.
 	ScratchDir string
+	// DumpHelper is the absolute path of the agent's own program, by which commands are run whose output is backed up. Default: this program.
+	DumpHelper string
 	// Proxy is handed to restic.
 	Proxy map[string]string
 	// Observer is required.
@@ -89,6 +92,13 @@ func (o *Options) check() error {
 	}
 	if o.ScratchDir == "" {
 		o.ScratchDir = filepath.Join(filepath.Dir(filepath.Clean(o.Dir)), "verify")
+	}
+	if o.DumpHelper == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("job: the agent's own program cannot be found: %w", err)
+		}
+		o.DumpHelper = self
 	}
 	if o.RetryBackoff == nil {
 		o.RetryBackoff = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}

@@ -104,7 +104,7 @@ func (m *Manager) next(key string) *task {
 	q.running, q.waiting = t, q.waiting[1:]
 	if t.turn != nil {
 		close(t.turn)
-		t.turn = nil
+		t.turn, t.retrying = nil, ""
 	}
 	return t
 }

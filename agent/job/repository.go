@@ -121,8 +121,8 @@ func (v view) retry(r restic.Retry) {
 	}
 }
 
-// ended follows the end of a run. opened says that the run cannot have got so far without the repository.
-func (v view) ended(err error, opened bool) {
+// ended follows the end of a run. opened says that the run cannot have got so far without the repository, waits that a job waits for its next attempt there.
+func (v view) ended(err error, opened, waits bool) {
 	var prepared *preparation
 	switch {
 	case opened:
@@ -137,7 +137,7 @@ func (v view) ended(err error, opened bool) {
 		v.set(wire.RepositoryFailed, reasonOf(kind), messageOf(err))
 	default:
 		// A run that was ended while it waited leaves nobody who tries.
-		if now, known := v.states.state(v.url); known && now.State == wire.RepositoryRetrying {
+		if now, known := v.states.state(v.url); known && now.State == wire.RepositoryRetrying && !waits {
 			v.set(wire.RepositoryFailed, now.Reason, now.Message)
 		}
 	}
@@ -153,7 +153,7 @@ func messageOf(err error) string {
 }
 
 // repositoryOpened tells whether the outcome proves that the repository works.
-func repositoryOpened(j *Job, r *result, err error) bool {
+func repositoryOpened(r *result, err error) bool {
 	if err == nil {
 		return true
 	}

@@ -186,12 +186,14 @@ func orElse(s, fallback string) string {
 }
 
 // cutText keeps a text within what a message may hold.
-func cutText(s string) string {
+func cutText(s string) string { return cutTo(wire.MaxString, s) }
+
+func cutTo(limit int, s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= wire.MaxString {
+	if len(s) <= limit {
 		return s
 	}
-	end := wire.MaxString - len("…")
+	end := limit - len("…")
 	for !utf8.RuneStart(s[end]) {
 		end--
 	}

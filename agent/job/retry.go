@@ -53,7 +53,7 @@ func (m *Manager) await(x *execution, err error, wait time.Duration) {
 	}
 	turn := make(chan struct{})
 	m.mu.Lock()
-	x.task.turn, x.task.retrying = turn, ""
+	x.task.turn = turn
 	m.mu.Unlock()
 	if _, ok := m.enqueue(x.task); !ok {
 		<-x.ctx.Done() // the agent is stopping
@@ -69,12 +69,13 @@ func (m *Manager) await(x *execution, err error, wait time.Duration) {
 	}
 }
 
-// waitsForLock tells whether a job waits for its next attempt since the repository is locked.
-func (m *Manager) waitsForLock(key string) bool {
+// waits tells whether a job waits for its next attempt at the repository of j; with a reason, because of that.
+func (m *Manager) waits(j *Job, reason wire.Reason) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	key := queueKey(j.Repository)
 	for _, t := range m.tasks {
-		if t.retrying == wire.ReasonLocked && queueKey(t.job.Repository) == key {
+		if t.retrying != "" && (reason == "" || t.retrying == reason) && queueKey(t.job.Repository) == key {
 			return true
 		}
 	}

@@ -91,8 +91,11 @@ func (m *Manager) deadline(d time.Duration, cancel context.CancelCauseFunc) (sto
 // end judges a job, runs what is to run after it, and delivers its result.
 func (m *Manager) end(x *execution, err error) {
 	x.result.judge(x.job, x.ctx, err)
-	opened := repositoryOpened(x.job, x.result, err)
-	m.view(x.job).ended(err, opened)
+	opened := repositoryOpened(x.result, err)
+	m.mu.Lock()
+	x.task.retrying = ""
+	m.mu.Unlock()
+	m.view(x.job).ended(err, opened, m.waits(x.job, ""))
 	if opened {
 		x.job.opened()
 	}
