@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/restic-manager/restic-manager/agent/dump"
 	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/test/env"
 )
@@ -30,6 +31,9 @@ import (
 const childVariable = "RESTIC_TEST_BACKUP_UNTIL_KILLED"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == dump.Subcommand {
+		os.Exit(dump.Main(os.Args[2:])) // this program stands for the agent's
+	}
 	if role := os.Getenv(childVariable); role != "" {
 		backupUntilKilled(role)
 		return
@@ -56,7 +60,11 @@ func newRunner(t *testing.T, name string) *restic.Runner {
 	if !strings.HasPrefix(binary.Version, strings.TrimPrefix(name, "restic-")+".") {
 		t.Fatalf("%s says that it is %s", name, binary.Version)
 	}
-	return &restic.Runner{Binary: binary, Hostname: "shop/web-1", CacheDir: t.TempDir(), TempDir: t.TempDir(), RetryLock: -1,
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &restic.Runner{DumpHelper: self, Binary: binary, Hostname: "shop/web-1", CacheDir: t.TempDir(), TempDir: t.TempDir(), RetryLock: -1,
 		Grace: 20 * time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 }
 
