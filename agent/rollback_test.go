@@ -27,7 +27,7 @@ func TestAMachineThatWentBackInTimeReportsInANewEpoch(t *testing.T) {
 	if refused.Unacked == 0 || refused.Epoch == first.Epoch {
 		t.Errorf("the first report did not begin an epoch: %q, then %q with %d reports", first.Epoch, refused.Epoch, refused.Unacked)
 	}
-	if accepted.Session != refused.Session+11 || accepted.Epoch == refused.Epoch || accepted.Unacked != refused.Unacked {
+	if accepted.Session != refused.Session+11 || accepted.Epoch == refused.Epoch || accepted.Unacked < refused.Unacked { // jobs go on meanwhile
 		t.Errorf("after the refusal: session %d, epoch %q, %d reports; was %d, %q, %d",
 			accepted.Session, accepted.Epoch, accepted.Unacked, refused.Session, refused.Epoch, refused.Unacked)
 	}

@@ -49,7 +49,7 @@ func newRoot(s streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see --help)", err)}
 	})
-	root.AddCommand(enrollCommand(s), runCommand(s), statusCommand(s), versionCommand(s), dumpCommand())
+	root.AddCommand(enrollCommand(s), runCommand(s), statusCommand(s), exportCommand(s), versionCommand(s), dumpCommand())
 	return root
 }
 
