@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -142,6 +143,24 @@ func TestExamplesOfConsentAreUnderstood(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no page shows the consent in agent.yaml")
+	}
+}
+
+// Lines to copy must at least be understood by a shell; what they do is for the people who wrote them to try.
+func TestShellExamplesParse(t *testing.T) {
+	parsed := 0
+	for _, p := range readPages(t) {
+		for _, block := range p.blocks("sh") {
+			parsed++
+			shell := exec.CommandContext(t.Context(), "sh", "-n")
+			shell.Stdin = strings.NewReader(block)
+			if out, err := shell.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s in\n%s", p.name, err, out, block)
+			}
+		}
+	}
+	if parsed == 0 {
+		t.Error("no page has a shell example: does the pattern still find them?")
 	}
 }
 
