@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +21,14 @@ func TestDefaults(t *testing.T) {
 		{"a Schedule", schedule, fields{"spec.timeZone": "UTC", "spec.whenDisconnected": "Run", "status.observedGeneration": int64(-1)}},
 		{"a RepoMaintenance", repoMaintenance, fields{"spec.timeZone": "UTC", "spec.prune.maxUnused": "5%", "status.observedGeneration": int64(-1)}},
 		{"a Backup", backupJob, fields{"spec.cancel": false, "spec.activeDeadlineSeconds": int64(86400), "spec.startingDeadlineSeconds": int64(3600), "status.observedGeneration": int64(-1)}},
+		{"a RepoMaintenance that keeps its jobs for an hour", repoMaintenance, fields{"spec.successTTLSeconds": int64(3600)}},
+		{"a check", checkJob, fields{"spec.check.readDataSubset": "5%"}},
+		{"a prune", pruneJob, fields{"spec.prune.maxUnused": "5%", "spec.prune.maxRepackSize": "10G"}},
+		{"a restore drill", verifyJob, fields{"spec.verify.sample": int64(20)}},
+		{"a drill by cron", strings.Replace(repoMaintenance, "prune:", "verify:", 1), fields{"spec.verify.sample": int64(20)}},
+		{"a hook", strings.Replace(host, "spec:", "spec:\n  hooks: {preBackup: [{command: [/bin/true]}]}", 1),
+			fields{"spec.hooks.preBackup": []any{map[string]any{"command": []any{"/bin/true"}, "timeout": "10m", "onError": "Fail"}}}},
+		{"a dump", dumpGroup, fields{"spec.fileName": "shop.dump", "status.observedGeneration": int64(-1)}},
 		{"a Restore", restoreJob, fields{"spec.restore.snapshot": "latest", "spec.restore.overwrite": "IfChanged"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

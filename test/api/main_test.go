@@ -52,6 +52,13 @@ func awaitPolicies(t *testing.T, cp *env.ControlPlane) {
 		if err == nil || !strings.Contains(err.Error(), "hostjobs/restore") {
 			return fmt.Errorf("a restore by somebody who may not: %w", err)
 		}
+		if err = user.Create(ctx, object(t, namespace, dumpGroup), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "sourcegroups/hooks") {
+			return fmt.Errorf("a command by somebody who may not: %w", err)
+		}
+		executor := object(t, namespace, repoMaintenance, fields{"spec.executorRef": map[string]any{"name": "vault"}})
+		if err = user.Create(ctx, executor, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "repomaintenances/executor") {
+			return fmt.Errorf("an executor by somebody who may not: %w", err)
+		}
 		gateway := impersonate(t, cp, "system:serviceaccount:"+operatorNamespace+":restic-manager-gateway")
 		lease := object(t, operatorNamespace, "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: probe}")
 		if err = gateway.Create(ctx, lease, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "restic-manager-gateway-") {

@@ -61,6 +61,61 @@ spec:
   hostRef: {name: web-1}
   kind: Init
 `
+	forgetJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: forget-}
+spec:
+  hostRef: {name: vault}
+  targetRef: {name: web-1}
+  kind: Forget
+  forget: {sourceGroup: etc}
+`
+	pruneJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: prune-}
+spec:
+  hostRef: {name: vault}
+  targetRef: {name: web-1}
+  kind: Prune
+  prune: {maxRepackSize: 10G}
+`
+	checkJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: check-}
+spec:
+  hostRef: {name: web-1}
+  kind: Check
+  check: {readDataSubset: "5%"}
+`
+	unlockJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: unlock-}
+spec:
+  hostRef: {name: web-1}
+  kind: Unlock
+`
+	verifyJob = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostJob
+metadata: {generateName: verify-}
+spec:
+  hostRef: {name: web-1}
+  kind: Verify
+  verify: {sourceGroup: etc}
+`
+	dumpGroup = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: SourceGroup
+metadata: {name: db}
+spec:
+  hostRef: {name: web-1}
+  command: [/usr/bin/pg_dump, shop]
+  fileName: shop.dump
+`
 	scheduleSet = `
 apiVersion: backup.restic-manager.io/v1alpha1
 kind: ScheduleSet
@@ -80,6 +135,17 @@ spec:
 	identityA = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	identityB = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA="
 )
+
+// hooks is one that freezes before the backup.
+func hooks(change ...fields) map[string]any {
+	hook := map[string]any{"command": []string{"/usr/sbin/freeze"}}
+	for _, c := range change {
+		for name, value := range c {
+			hook[name] = value
+		}
+	}
+	return map[string]any{"preBackup": []any{hook}}
+}
 
 func identity(key string) fields {
 	return fields{"spec.identity": map[string]any{"signingKey": key, "sealingKey": key}}

@@ -96,7 +96,9 @@ func TestRestoresTakeAPermissionOfTheirOwn(t *testing.T) {
 	namespace := cp.NewNamespace(t, "restore")
 	editor, namespaceAdmin := userWith(t, cp, namespace, "edit"), userWith(t, cp, namespace, "admin")
 	expectForbidden(t, editor.Create(t.Context(), object(t, namespace, restoreJob)), "a HostJob of kind Restore", "create on hostjobs/restore", "restic-manager-admin")
-	for name, text := range map[string]string{"a Backup": backupJob, "an Init": initJob} {
+	for name, text := range map[string]string{
+		"a Backup": backupJob, "an Init": initJob, "a Forget": forgetJob, "a Prune": pruneJob, "a Check": checkJob, "an Unlock": unlockJob, "a Verify": verifyJob,
+	} {
 		if err := editor.Create(t.Context(), object(t, namespace, text)); err != nil {
 			t.Errorf("%s by an editor: %v", name, err)
 		}
@@ -170,6 +172,9 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 		{"a condition of a Host", h, condition, "conditions and observedGeneration belong to the controllers"},
 		{"the generation that a Host's conditions speak of", h, `{"observedGeneration":7}`, "conditions and observedGeneration"},
 		{"the open token of a Host", h, `{"enrollment":{"tokenIDHash":"mine"}}`, "status.enrollment belongs to the controllers"},
+		{"the last check", h, `{"maintenance":{"check":{"result":"Succeeded"}}}`, "status.maintenance belongs to the controllers"},
+		{"that a password was made", h, `{"mintedCredentials":{"secretName":"mine","time":"2026-01-01T00:00:00Z"}}`, "status.mintedCredentials belongs to the controllers"},
+		{"credentials of a command", j, `{"credentials":[{"name":"admin","sealed":"AAAA"}]}`, "status.credentials belongs to the controllers"},
 		{"a condition of a HostJob", j, condition, "conditions and observedGeneration belong to the controllers"},
 		{"a command", j, `{"command":{"document":"{}","signatures":[]}}`, "status.command and status.cancelCommand belong to the controllers"},
 		{"a cancellation", j, `{"cancelCommand":{"document":"{}","signatures":[]}}`, "status.command and status.cancelCommand"},
@@ -180,6 +185,7 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 		status string
 	}{
 		{"what an agent says of itself", h, `{"agent":{"version":"1"}}`},
+		{"the size of a repository", h, `{"repository":{"state":"Ready","time":"2026-01-01T00:00:00Z","lockPresent":true,"stats":{"time":"2026-01-01T00:00:00Z","listedTime":"2026-01-01T00:00:00Z","snapshots":3,"restoreBytes":7}}}`},
 		{"a wish to be enrolled", h, `{"enrollmentRequest":{"tokenIDHash":"a","signingKey":"b","sealingKey":"c","proof":"d","receivedAt":"2026-01-01T00:00:00Z"}}`},
 		{"the phase of a job", j, `{"phase":"Dispatched","dispatchTime":"2026-01-01T00:00:00Z"}`},
 	}
@@ -198,8 +204,8 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 	run(" to a new object")
 	// The same beside what the controllers have written.
 	for o, status := range map[*unstructured.Unstructured]string{
-		h: `{"observedGeneration":1,"enrollment":{"tokenIDHash":"theirs"},"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}`,
-		j: `{"observedGeneration":1,"command":{"document":"theirs","signatures":[]},"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}`,
+		h: `{"observedGeneration":1,"enrollment":{"tokenIDHash":"theirs"},"maintenance":{"check":{"result":"Failed"}},"mintedCredentials":{"secretName":"web-1-repo","time":"2026-01-01T00:00:00Z"},"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}`,
+		j: `{"observedGeneration":1,"command":{"document":"theirs","signatures":[]},"credentials":[{"name":"admin","sealed":"BBBB"}],"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}`,
 	} {
 		if err := administrator.Status().Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"status":%s}`, status))); err != nil {
 			t.Fatal(err)
@@ -208,6 +214,12 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 	run(" beside the controllers' part")
 	t.Run("a condition is not removed", func(t *testing.T) {
 		expectForbidden(t, patch(h, `{"conditions":null}`), "conditions and observedGeneration")
+	})
+	t.Run("that a password was made is not forgotten", func(t *testing.T) {
+		expectForbidden(t, patch(h, `{"mintedCredentials":null}`), "status.mintedCredentials")
+	})
+	t.Run("credentials of a command are not taken away", func(t *testing.T) {
+		expectForbidden(t, patch(j, `{"credentials":null}`), "status.credentials")
 	})
 	t.Run("a spec is not written through its status", func(t *testing.T) {
 		err := gateway.Status().Patch(t.Context(), h.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":true},"metadata":{"labels":{"role":"mine"}}}`)))
@@ -225,7 +237,7 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 
 func TestPoliciesAreWellTyped(t *testing.T) {
 	cp := installed(t)
-	for _, name := range []string{"restic-manager-host-identity", "restic-manager-restore", "restic-manager-gateway-leases", "restic-manager-gateway-status"} {
+	for _, name := range []string{"restic-manager-host-identity", "restic-manager-hooks", "restic-manager-executor", "restic-manager-restore", "restic-manager-gateway-leases", "restic-manager-gateway-status"} {
 		env.Eventually(t, time.Minute, name+" is type-checked", func(ctx context.Context) error {
 			policy, err := cp.Client().AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 			if err != nil {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -62,7 +61,8 @@ func TestUserRoles(t *testing.T) {
 		administer = append(administer, question{verb, api + "hosts"})
 		nobody = append(nobody, question{verb, api + "schedulesets"})
 	}
-	administer = append(administer, question{"update", api + "hosts/identity"}, question{"create", api + "hostjobs/restore"})
+	administer = append(administer, question{"update", api + "hosts/identity"}, question{"create", api + "hostjobs/restore"}, question{"update", api + "hosts/hooks"},
+		question{"update", api + "sourcegroups/hooks"}, question{"update", api + "repomaintenances/executor"}, question{"delete", api + "repomaintenances/executor"})
 	for _, resource := range apiResources {
 		nobody = append(nobody, question{"update", api + resource + "/status"}, question{"patch", api + resource + "/status"})
 	}
@@ -143,6 +143,13 @@ func TestOperatorAccounts(t *testing.T) {
 		{controllerAccount, "create", "serviceaccounts/token", operatorNamespace, false},
 		{controllerAccount, "delete", "namespaces", "", false},
 		{controllerAccount, "create", api + "hostjobs/restore", "default", false},
+		{controllerAccount, "update", api + "hosts/hooks", "default", false},
+		{controllerAccount, "update", api + "sourcegroups/hooks", "default", false},
+		{controllerAccount, "update", api + "repomaintenances/executor", "default", false},
+		{controllerAccount, "create", "secrets", "default", true},
+		{controllerAccount, "list", api + "repomaintenances", "default", true},
+		{gatewayAccount, "get", api + "repomaintenances", "default", false},
+		{gatewayAccount, "delete", api + "hostjobs", "default", false},
 		{controllerAccount, "update", api + "sourcegroups", "default", false},
 		{controllerAccount, "update", api + "schedules", "default", false},
 	} {
@@ -162,8 +169,10 @@ func TestOurRolesJoinThoseOfTheCluster(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !holds(role.Rules, "hosts/identity") || !holds(role.Rules, "hostjobs/restore") {
-			return errors.New("not yet")
+		for _, resource := range []string{"hosts/identity", "hosts/hooks", "sourcegroups/hooks", "repomaintenances/executor", "hostjobs/restore"} {
+			if !holds(role.Rules, resource) {
+				return fmt.Errorf("%s is not in it yet", resource)
+			}
 		}
 		return nil
 	})
