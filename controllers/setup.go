@@ -98,8 +98,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		}},
 		{"SourceGroup", &sourcegroup.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
 		{"Schedule", &schedule.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
-		{"RepoMaintenance", &repomaintenance.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
-		{"HostJob", &hostjob.Reconciler{Client: mgr.GetClient(), Clock: o.Clock, Signer: o.Keys}},
+		{"RepoMaintenance", &repomaintenance.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Collect: repomaintenance.DefaultCollect}},
+		{"HostJob", &hostjob.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Signer: o.Keys, Recorder: mgr.GetEventRecorder(v1alpha1.ManagerControllers),
+		}},
 	}
 	for _, r := range reconcilers {
 		if err := r.reconciler.SetupWithManager(mgr); err != nil {

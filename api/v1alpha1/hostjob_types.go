@@ -237,6 +237,10 @@ type HostJobStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=4
 	Credentials []SealedCredential `json:"credentials,omitempty"`
+	// CredentialsDigest tells the controllers, and nobody else, whether the Secret changed since the credentials were sealed. Written by the controllers.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	CredentialsDigest string `json:"credentialsDigest,omitempty"`
 	// CancelCommand is the signed cancellation. Written by the controllers.
 	// +optional
 	CancelCommand *SignedDocument `json:"cancelCommand,omitempty"`

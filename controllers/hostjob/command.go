@@ -2,6 +2,7 @@ package hostjob
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -10,41 +11,145 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// compileCommand returns the document to sign, or what hinders it.
-func compileCommand(f facts) (string, error) {
+// defaultSample is that of the schema, for a Verify that leaves it out.
+const defaultSample = 20
+
+// compileCommand returns what to sign, without the hashes of sealed credentials, or what hinders it.
+func compileCommand(f facts) (*wire.JobCommand, error) {
 	if err := hinders(f); err != nil {
-		return "", err
+		return nil, err
 	}
 	identity, err := identityOf(f.host)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	spec := &f.job.Spec
+	with, err := accessOf(f)
+	if err != nil {
+		return nil, err
+	}
+	repository, err := repositoryOf(f, with)
+	if err != nil {
+		return nil, err
+	}
 	ref := convert.Ref(f.host)
-	command := wire.JobCommand{
+	command := &wire.JobCommand{
 		Label:                 wire.JobCommandLabel,
 		Host:                  ref,
 		IdentityHash:          identity.Hash(),
 		Name:                  f.job.Name,
 		UID:                   string(f.job.UID),
 		NotAfter:              startingDeadline(f.job).UTC(),
-		ActiveDeadlineSeconds: spec.ActiveDeadlineSeconds,
-		Kind:                  wire.JobKind(spec.Kind),
-		ResticHost:            ref.ResticHost(),
-		Repository:            compile.Repository(f.host),
-		Bandwidth:             compile.Bandwidth(f.host),
+		ActiveDeadlineSeconds: f.job.Spec.ActiveDeadlineSeconds,
+		Kind:                  wire.JobKind(f.job.Spec.Kind),
+		// Always that of the machine that works: restic knows by it whose locks are stale.
+		ResticHost: ref.ResticHost(),
+		Repository: repository,
+		Bandwidth:  compile.Bandwidth(f.host),
 	}
-	if spec.Backup != nil {
-		command.Backup = new(compile.Group(f.group))
+	if f.target.Name != f.host.Name {
+		command.TargetHost = f.target.Name
 	}
-	if spec.Restore != nil {
-		command.Restore = restore(spec.Restore, f.group, ref)
+	if err := addPart(command, f); err != nil {
+		return nil, err
 	}
-	document, err := wire.EncodeDocument(&command)
-	if err != nil {
-		return "", status.Stalled(v1alpha1.ReasonInvalid, "the job cannot be given to a machine: %w", err)
+	return command, encodable(*command)
+}
+
+// repositoryOf is the target's, by the URL of whoever comes at it.
+func repositoryOf(f facts, with access) (wire.Repository, error) {
+	repository := compile.Repository(f.target)
+	repository.Credential = with.credential
+	if with.secret == "" {
+		return repository, nil
 	}
-	return document, nil
+	if f.credential == nil {
+		return wire.Repository{}, fmt.Errorf("the credentials in Secret %q were not read", with.secret)
+	}
+	if f.credential.err != nil {
+		return wire.Repository{}, f.credential.err
+	}
+	if f.credential.url != repository.URL {
+		repository.URL, repository.SameAs = f.credential.url, repository.URL
+	}
+	return repository, nil
+}
+
+// addPart adds what belongs to the kind.
+func addPart(command *wire.JobCommand, f facts) error {
+	spec := &f.job.Spec
+	switch spec.Kind {
+	case v1alpha1.HostJobBackup:
+		command.Backup, command.Hooks = new(compile.Group(f.group)), compile.Hooks(f.host.Spec.Hooks)
+	case v1alpha1.HostJobRestore:
+		command.Restore = restore(spec.Restore, f.group, command.Host)
+	case v1alpha1.HostJobForget:
+		groups, findings := compile.ForgetGroups(f.sharing, f.groups, groupName(f.job))
+		if len(groups) == 0 {
+			return nothingToForget(f, findings)
+		}
+		command.Forget = &wire.Forget{Groups: groups}
+	case v1alpha1.HostJobPrune:
+		command.Prune = &wire.Prune{}
+		if p := spec.Prune; p != nil {
+			command.Prune.MaxUnused, command.Prune.MaxRepackSize = p.MaxUnused, p.MaxRepackSize
+		}
+	case v1alpha1.HostJobCheck:
+		command.Check = &wire.Check{}
+		if c := spec.Check; c != nil {
+			command.Check.ReadDataSubset = c.ReadDataSubset
+		}
+	case v1alpha1.HostJobVerify:
+		groups := compile.VerifyGroups(f.host, f.groups, groupName(f.job))
+		if len(groups) == 0 {
+			return nothingToVerify(f)
+		}
+		command.Verify = &wire.Verify{Groups: groups, Sample: defaultSample}
+		if v := spec.Verify; v != nil && v.Sample != 0 {
+			command.Verify.Sample = int(v.Sample)
+		}
+	}
+	return nil
+}
+
+// nothingToForget names what was left out, or what is missing.
+func nothingToForget(f facts, findings []compile.Finding) error {
+	if len(findings) > 0 {
+		const shown = 3
+		var parts []string
+		for _, finding := range findings[:min(shown, len(findings))] {
+			parts = append(parts, finding.String())
+		}
+		if more := len(findings) - shown; more > 0 {
+			parts = append(parts, fmt.Sprintf("and %d more", more))
+		}
+		return f.refuse(v1alpha1.ReasonNothingToDo, "nothing can be forgotten: %s", strings.Join(parts, "; "))
+	}
+	if name := groupName(f.job); name != "" {
+		if f.group.Spec.Retention == nil {
+			return f.refuse(v1alpha1.ReasonNothingToDo, "spec.forget.sourceGroup: SourceGroup %q has no spec.retention, so all its snapshots are kept: say there what to keep", name)
+		}
+		return f.refuse(v1alpha1.ReasonNothingToDo, "spec.forget.sourceGroup: SourceGroup %q is for no Host of this repository: name another group", name)
+	}
+	return f.refuse(v1alpha1.ReasonNothingToDo,
+		"no SourceGroup of the Hosts in the repository of Host %q has a spec.retention, so all snapshots are kept: say in a SourceGroup what to keep", f.target.Name)
+}
+
+func nothingToVerify(f facts) error {
+	if name := groupName(f.job); name != "" {
+		return f.refuse(v1alpha1.ReasonNothingToDo, "spec.verify.sourceGroup: SourceGroup %q is not for Host %q, or not valid: name another group", name, f.host.Name)
+	}
+	return f.refuse(v1alpha1.ReasonNothingToDo, "no valid SourceGroup is for Host %q, so there are no snapshots to restore from: create one", f.host.Name)
+}
+
+// encodable finds out now what would be found when it is signed.
+func encodable(command wire.JobCommand) error {
+	if name := command.Repository.Credential; name != wire.CredentialRepository {
+		command.Credentials = []wire.CredentialHash{{Name: name, SHA256: strings.Repeat("0", 64)}}
+	}
+	if _, err := wire.EncodeDocument(&command); err != nil {
+		return status.Stalled(v1alpha1.ReasonInvalid, "the job cannot be given to a machine: %w", err)
+	}
+	return nil
 }
 
 func latest(r *v1alpha1.RestoreJob) bool {

@@ -2,25 +2,34 @@ package hostjob
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// facts are what a decision follows from.
+// facts are what a decision follows from. They are only read, and shared with the cache.
 type facts struct {
-	job   *v1alpha1.HostJob
-	host  *v1alpha1.Host        // nil: there is none
-	group *v1alpha1.SourceGroup // nil: none is named, or there is none
-	now   time.Time
+	job    *v1alpha1.HostJob
+	host   *v1alpha1.Host        // does the work; nil: there is none
+	target *v1alpha1.Host        // whose repository it is on: mostly host itself; nil: there is none
+	group  *v1alpha1.SourceGroup // nil: none is named, or there is none
+	now    time.Time
+
+	groups       []v1alpha1.SourceGroup     // of the namespace, for the kinds that work on groups
+	sharing      []*v1alpha1.Host           // of the target's repository, oldest first
+	maintenances []v1alpha1.RepoMaintenance // those that may select one of them
+	others       []*v1alpha1.HostJob        // the unfinished exclusive jobs on the repository, this one perhaps among them
+	credential   *credential                // of the Secret that accessOf names; nil: none
 }
 
 // decision is what becomes of a job that has not finished.
 type decision struct {
 	phase   v1alpha1.HostJobPhase // empty: it is the gateway's, and stays
-	command string                // the document for a Pending job; empty: none can be made
+	command *wire.JobCommand      // what to sign for a Pending job; nil: none can be made
 	cancel  string                // the document of the cancellation; empty: leave it
 	// err keeps the job from being Ready; nil: it is, with reason and message.
 	err     error
@@ -36,6 +45,9 @@ func decide(f facts) decision {
 	}
 	deadline := startingDeadline(f.job)
 	command, hindrance := compileCommand(f)
+	if first := ahead(f); hindrance == nil && first != nil {
+		hindrance = waitsFor(f, first)
+	}
 	switch {
 	case f.job.Spec.Cancel:
 		return ended(v1alpha1.JobCancelled, "it was cancelled before the machine took it")
@@ -46,13 +58,23 @@ func decide(f facts) decision {
 	case status.IsStalled(hindrance):
 		return ended(v1alpha1.JobFailed, hindrance.Error())
 	case hindrance != nil:
-		return decision{phase: v1alpha1.JobPending, err: hindrance, message: hindrance.Error(), again: deadline}
+		return decision{phase: v1alpha1.JobPending, err: hindrance, message: hindrance.Error(), again: sooner(f, hindrance, deadline)}
 	}
 	return decision{
 		phase: v1alpha1.JobPending, command: command, again: deadline,
 		reason:  v1alpha1.ReasonWaitingForHost,
 		message: fmt.Sprintf("waiting for the machine to take it, until %s", deadline.UTC().Format(time.RFC3339)),
 	}
+}
+
+// sooner is when a hindrance is to be looked at again, and not later than at the deadline.
+func sooner(f facts, hindrance error, deadline time.Time) time.Time {
+	if result, err := status.Result(hindrance); err == nil && result.RequeueAfter > 0 {
+		if at := f.now.Add(result.RequeueAfter); at.Before(deadline) {
+			return at
+		}
+	}
+	return deadline
 }
 
 // underWay is for a job that the gateway has given to the machine.
@@ -129,6 +151,8 @@ func hinders(f facts) error {
 		return status.Waiting(v1alpha1.ReasonHostNotFound, 0, "spec.hostRef: there is no Host %q in this namespace: create it, or create the job for another one", host)
 	case f.host.Spec.Identity == nil:
 		return status.Waiting(v1alpha1.ReasonNotEnrolled, 0, "Host %q is not enrolled: run the command in Secret %s on the machine", host, v1alpha1.EnrollmentSecretName(host))
+	case f.target == nil:
+		return status.Waiting(v1alpha1.ReasonHostNotFound, 0, "spec.targetRef: there is no Host %q in this namespace: create it, or create the job for another one", f.job.TargetName())
 	}
 	name := groupName(f.job)
 	switch {
@@ -136,9 +160,9 @@ func hinders(f facts) error {
 		return nil
 	case f.group == nil:
 		return status.Waiting(v1alpha1.ReasonSourceGroupMissing, 0, "spec.%s.sourceGroup: there is no SourceGroup %q in this namespace: create it, or %s",
-			groupField(f.job), name, otherwise(f.job))
+			strings.ToLower(string(f.job.Spec.Kind)), name, otherwise(f.job))
 	case f.job.Spec.Kind != v1alpha1.HostJobBackup:
-		return nil // old snapshots stay reachable when the group is for other hosts now
+		return nil // what a Forget or Verify needs of it is looked at later, and old snapshots stay reachable when the group is for other hosts now
 	}
 	if findings := compile.CheckGroup(f.group); len(findings) > 0 {
 		return status.Waiting(findings[0].Reason, 0, "SourceGroup %q: %s: %s", name, findings[0].Field, findings[0].Message)
@@ -156,20 +180,17 @@ func groupName(job *v1alpha1.HostJob) string {
 		return job.Spec.Backup.SourceGroup
 	case job.Spec.Restore != nil && latest(job.Spec.Restore):
 		return job.Spec.Restore.SourceGroup
+	case job.Spec.Forget != nil:
+		return job.Spec.Forget.SourceGroup
+	case job.Spec.Verify != nil:
+		return job.Spec.Verify.SourceGroup
 	}
 	return ""
 }
 
-func groupField(job *v1alpha1.HostJob) string {
-	if job.Spec.Backup != nil {
-		return "backup"
-	}
-	return "restore"
-}
-
 func otherwise(job *v1alpha1.HostJob) string {
-	if job.Spec.Backup != nil {
-		return "create the job for another group"
+	if job.Spec.Kind == v1alpha1.HostJobRestore {
+		return "restore a snapshot by its id"
 	}
-	return "restore a snapshot by its id"
+	return "create the job for another group"
 }

@@ -147,11 +147,12 @@ func TestDecide(t *testing.T) {
 			if test.change != nil {
 				test.change(&f)
 			}
+			f.target = f.host
 			d := decide(f)
 			if d.phase != test.phase {
 				t.Errorf("phase %q, expected %q (%s)", d.phase, test.phase, d.message)
 			}
-			if got := d.command != ""; got != test.command {
+			if got := d.command != nil; got != test.command {
 				t.Errorf("has a command: %v, expected %v (%s)", got, test.command, d.message)
 			}
 			if got := d.cancel != ""; got != test.cancel {
@@ -175,11 +176,10 @@ func own(j *v1alpha1.HostJob, uid types.UID) {
 }
 
 func TestCommandOfABackupCarriesEverythingThatTheMachineNeeds(t *testing.T) {
-	document, err := compileCommand(facts{job: job(v1alpha1.HostJobBackup), host: testHost(), group: testGroup(), now: created})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := wire.ParseJobCommand(document)
+	host, group := testHost(), testGroup()
+	host.Spec.Hooks = &v1alpha1.Hooks{PreBackup: []v1alpha1.Hook{{Command: []string{"/bin/freeze"}}}}
+	group.Spec.Hooks = &v1alpha1.Hooks{PostBackup: []v1alpha1.Hook{{Command: []string{"/bin/thaw"}}}}
+	got, err := compileCommand(facts{job: job(v1alpha1.HostJobBackup), host: host, target: host, group: group, now: created})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,9 @@ func TestCommandOfABackupCarriesEverythingThatTheMachineNeeds(t *testing.T) {
 		ResticHost:            "web-1.shop",
 		Repository:            wire.Repository{URL: "rest:https://backup.example.com/web-1", CABundle: "PEM", Credential: wire.CredentialRepository},
 		Bandwidth:             wire.Bandwidth{UploadKBps: 100},
-		Backup:                &wire.SourceGroup{Name: "etc", Generation: 3, Tag: "configuration", Includes: []string{"/etc"}},
+		Backup: &wire.SourceGroup{Name: "etc", Generation: 3, Tag: "configuration", Includes: []string{"/etc"},
+			Hooks: &wire.Hooks{PostBackup: []wire.Hook{{Command: []string{"/bin/thaw"}, TimeoutSeconds: 600, OnError: "Fail"}}}},
+		Hooks: &wire.Hooks{PreBackup: []wire.Hook{{Command: []string{"/bin/freeze"}, TimeoutSeconds: 600, OnError: "Fail"}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("command (-want +got):\n%s", diff)
@@ -221,11 +223,8 @@ func TestCommandOfARestore(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			j := job(v1alpha1.HostJobRestore)
 			j.Spec.Restore = &test.spec
-			document, err := compileCommand(facts{job: j, host: testHost(), group: testGroup(), now: created})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := wire.ParseJobCommand(document)
+			host := testHost()
+			got, err := compileCommand(facts{job: j, host: host, target: host, group: testGroup(), now: created})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,11 +3,14 @@ package hostjob
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,28 +18,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/api/wire"
-	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hostjobs,verbs=get;list;watch;patch;delete
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hostjobs/status,verbs=patch
-//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts;sourcegroups,verbs=get;list;watch
+//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts;sourcegroups;repomaintenances,verbs=get;list;watch
+//+kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+//+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // conflictDelay is how long a reconciliation waits for the cache after somebody else wrote the job.
 const conflictDelay = 200 * time.Millisecond
 
-// Signer signs the exact bytes of a document with every key in force.
-type Signer interface {
-	Sign(document string) []wire.Signature
-}
-
 // Reconciler compiles and signs HostJobs and writes what the controllers own of their status.
 type Reconciler struct {
 	Client client.Client
-	Clock  clock.PassiveClock
-	Signer Signer
+	// Live reads the metadata of Secrets that the cache does not have.
+	Live     client.Reader
+	Clock    clock.PassiveClock
+	Signer   Signer
+	Recorder events.EventRecorder
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -73,49 +74,21 @@ func (r *Reconciler) reconcile(ctx context.Context, job *v1alpha1.HostJob) (ctrl
 	}
 	base := job.DeepCopy()
 	next := decide(seen)
-	r.apply(job, next)
+	if err := r.apply(seen, next); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := status.Patch(ctx, r.Client, base, job, status.WithLock()); err != nil {
 		return ctrl.Result{}, err
 	}
 	if job.Status.Phase.Finished() {
 		log.FromContext(ctx).Info("ended a HostJob that never started", "phase", job.Status.Phase, "message", next.message)
+		r.announce(job, next.message)
 		return r.finish(ctx, job)
 	}
 	if next.again.IsZero() {
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: max(next.again.Sub(r.Clock.Now()), time.Millisecond)}, nil
-}
-
-func (r *Reconciler) gather(ctx context.Context, job *v1alpha1.HostJob) (facts, error) {
-	seen := facts{job: job, now: r.Clock.Now()}
-	host := &v1alpha1.Host{}
-	found, err := r.find(ctx, job.Namespace, job.Spec.HostRef.Name, host)
-	if err != nil {
-		return facts{}, err
-	}
-	if found {
-		seen.host = host
-	}
-	if name := groupName(job); name != "" {
-		group := &v1alpha1.SourceGroup{}
-		if found, err = r.find(ctx, job.Namespace, name, group); err != nil {
-			return facts{}, err
-		}
-		if found {
-			seen.group = group
-		}
-	}
-	return seen, nil
-}
-
-// find takes an object that is being deleted for absent.
-func (r *Reconciler) find(ctx context.Context, namespace, name string, object client.Object) (bool, error) {
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, object)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	return err == nil && object.GetDeletionTimestamp().IsZero(), err
 }
 
 // adopt makes the Host the job's owner, so that both go together.
@@ -142,10 +115,13 @@ func ownerUID(job *v1alpha1.HostJob) types.UID {
 }
 
 // apply turns a decision into status.
-func (r *Reconciler) apply(job *v1alpha1.HostJob, next decision) {
+func (r *Reconciler) apply(seen facts, next decision) error {
+	job := seen.job
 	if next.phase != "" {
 		job.Status.Phase = next.phase
-		job.Status.Command = r.sign(next.command, job.Status.Command)
+		if err := r.issue(seen, next.command); err != nil {
+			return err
+		}
 	}
 	if next.cancel != "" {
 		job.Status.CancelCommand = r.sign(next.cancel, job.Status.CancelCommand)
@@ -154,23 +130,29 @@ func (r *Reconciler) apply(job *v1alpha1.HostJob, next decision) {
 		job.Status.CompletionTime = new(metav1.NewTime(r.Clock.Now()))
 	}
 	setConditions(job, next, r.Clock)
+	return nil
 }
 
-// sign keeps a document that says the same already.
-func (r *Reconciler) sign(document string, present *v1alpha1.SignedDocument) *v1alpha1.SignedDocument {
-	switch {
-	case document == "":
-		return nil
-	case present != nil && present.Document == document:
-		return present
+// maxNote bounds the text of an Event: the API allows 1024 bytes.
+const maxNote = 1000
+
+// announce tells people that the controllers ended a job; what a machine ended, the gateway announces.
+func (r *Reconciler) announce(job *v1alpha1.HostJob, message string) {
+	kind := corev1.EventTypeWarning
+	if job.Status.Phase == v1alpha1.JobCancelled {
+		kind = corev1.EventTypeNormal
 	}
-	return &v1alpha1.SignedDocument{Document: document, Signatures: convert.Signatures(r.Signer.Sign(document))}
+	if len(message) > maxNote {
+		message = strings.ToValidUTF8(message[:maxNote], "") + "…"
+	}
+	r.Recorder.Eventf(job, nil, kind, finalReasons[job.Status.Phase], "End", "%s: %s", job.Spec.Kind, message)
 }
 
-// finish tells the result in conditions, and deletes the object once it was kept long enough.
+// finish tells the result in conditions, takes the credentials out in the same write, and deletes the object once it was kept long enough.
 func (r *Reconciler) finish(ctx context.Context, job *v1alpha1.HostJob) (ctrl.Result, error) {
 	base := job.DeepCopy()
 	setFinalConditions(job, r.Clock)
+	withdrawCredentials(&job.Status)
 	if err := status.Patch(ctx, r.Client, base, job); err != nil {
 		return ctrl.Result{}, err
 	}

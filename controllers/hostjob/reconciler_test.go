@@ -2,21 +2,14 @@ package hostjob
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
-	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -24,147 +17,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
-	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/test/env"
 )
-
-func TestMain(m *testing.M) { os.Exit(env.Main(m)) }
-
-// fixture is a namespace with Host web-1, which is enrolled, and SourceGroup etc.
-type fixture struct {
-	t         *testing.T
-	cp        *env.ControlPlane
-	client    client.WithWatch
-	namespace string
-	clock     *testingclock.FakePassiveClock
-	signer    *seal.Signer
-	host      *v1alpha1.Host
-}
-
-func newFixture(t *testing.T) *fixture {
-	t.Helper()
-	cp := env.Shared(t)
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.NewWithWatch(cp.RESTConfig(), client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := seal.NewSigner(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{t: t, cp: cp, client: c, namespace: cp.NewNamespace(t, "hostjob"), clock: testingclock.NewFakePassiveClock(time.Now()), signer: signer}
-	f.host = testHost()
-	f.host.Spec.Repository.CredentialsSecretRef.Name = "web-1-repo"
-	group := testGroup()
-	for _, o := range []client.Object{f.host, group} {
-		o.SetNamespace(f.namespace)
-		o.SetUID("")
-		o.SetGeneration(0)
-		if err := c.Create(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return f
-}
-
-func (f *fixture) reconciler() *Reconciler {
-	return &Reconciler{Client: f.client, Clock: f.clock, Signer: f.signer}
-}
-
-func (f *fixture) create(change func(*v1alpha1.HostJob)) *v1alpha1.HostJob {
-	f.t.Helper()
-	j := job(v1alpha1.HostJobBackup)
-	j.ObjectMeta = metav1.ObjectMeta{GenerateName: "now-", Namespace: f.namespace}
-	if change != nil {
-		change(j)
-	}
-	if err := f.client.Create(f.t.Context(), j); err != nil {
-		f.t.Fatal(err)
-	}
-	return j
-}
-
-func (f *fixture) reconcile(j *v1alpha1.HostJob) ctrl.Result {
-	f.t.Helper()
-	result, err := f.reconciler().Reconcile(f.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(j)})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.read(j)
-	return result
-}
-
-func (f *fixture) read(j *v1alpha1.HostJob) {
-	f.t.Helper()
-	if err := f.client.Get(f.t.Context(), client.ObjectKeyFromObject(j), j); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// controllersConfig acts with exactly the rights that an installation gives to the controllers.
-func (f *fixture) controllersConfig() *rest.Config {
-	f.t.Helper()
-	root, err := env.Root()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if _, err := f.cp.Kubectl(f.t.Context(), "apply", "--server-side", "-k", filepath.Join(root, "config", "default")); err != nil {
-		f.t.Fatal(err)
-	}
-	controllers, _, err := f.cp.ServiceAccountConfig(f.t.Context(), "restic-manager-system", "restic-manager-controller")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return controllers
-}
-
-// asGateway writes what the gateway writes.
-func (f *fixture) asGateway(j *v1alpha1.HostJob, change func(*v1alpha1.HostJobStatus)) {
-	f.t.Helper()
-	base := j.DeepCopy()
-	change(&j.Status)
-	if err := f.client.Status().Patch(f.t.Context(), j, client.MergeFrom(base), client.FieldOwner(v1alpha1.ManagerGateway)); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// conditions are "Type=Status Reason", for comparison.
-func conditions(j *v1alpha1.HostJob) map[string]string {
-	told := map[string]string{}
-	for _, c := range j.Status.Conditions {
-		told[c.Type] = string(c.Status) + " " + c.Reason
-	}
-	return told
-}
-
-func expectConditions(t *testing.T, j *v1alpha1.HostJob, want map[string]string) {
-	t.Helper()
-	if diff := cmp.Diff(want, conditions(j)); diff != "" {
-		t.Errorf("conditions (-want +got):\n%s", diff)
-	}
-	if j.Status.ObservedGeneration != j.Generation {
-		t.Errorf("observedGeneration %d, expected %d", j.Status.ObservedGeneration, j.Generation)
-	}
-}
-
-func signatures(t *testing.T, document *v1alpha1.SignedDocument) []wire.Signature {
-	t.Helper()
-	out, err := convert.WireSignatures(document.Signatures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
 
 func TestNewJobIsSignedOwnedAndThenLeftAlone(t *testing.T) {
 	f := newFixture(t)
@@ -241,7 +96,7 @@ func TestJobThatTheGatewayTookMeanwhileIsNotCancelledBehindItsBack(t *testing.T)
 	}
 	taken := false
 	r := f.reconciler()
-	r.Client = interceptor.NewClient(f.client, interceptor.Funcs{
+	r.Client = interceptor.NewClient(indexed(f.client), interceptor.Funcs{
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
 			if !taken {
 				taken = true
@@ -341,7 +196,7 @@ func TestWaitingJobsFollowTheObjectsThatTheyName(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := f.reconciler()
-	r.Client = mgr.GetClient()
+	r.Client, r.Live = mgr.GetClient(), mgr.GetAPIReader()
 	if err := r.SetupWithManager(mgr); err != nil {
 		t.Fatal(err)
 	}
