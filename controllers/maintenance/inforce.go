@@ -24,6 +24,22 @@ func InForceForRepository(sharing []*v1alpha1.Host, all []v1alpha1.RepoMaintenan
 	return NewIndex(all).InForceForRepository(sharing)
 }
 
+// Selected returns the hosts that a RepoMaintenance selects, sorted by name, out of those of its namespace. Hosts that are being deleted are left out, and a
+// label selector that does not parse selects none.
+func Selected(m *v1alpha1.RepoMaintenance, hosts []v1alpha1.Host) []*v1alpha1.Host {
+	present := *m
+	present.DeletionTimestamp = nil // one that goes still concerns them
+	index := NewIndex([]v1alpha1.RepoMaintenance{present})
+	var selected []*v1alpha1.Host
+	for i := range hosts {
+		if h := &hosts[i]; h.DeletionTimestamp.IsZero() && len(index.entriesFor(h)) > 0 {
+			selected = append(selected, h)
+		}
+	}
+	slices.SortFunc(selected, func(a, b *v1alpha1.Host) int { return cmp.Compare(a.Name, b.Name) })
+	return selected
+}
+
 // IsDefault tells whether a RepoMaintenance was made for a Host that none selected, and may go by itself.
 func IsDefault(m *v1alpha1.RepoMaintenance) bool { return m.Labels[v1alpha1.LabelDefault] == "true" }
 

@@ -95,7 +95,7 @@ func (r *Repository) written(o Operation, host *v1alpha1.Host, end ending) bool 
 		if host != nil && h.Name != host.Name {
 			continue
 		}
-		record := presentOf(o, h)
+		record := Recorded(h, o)
 		if record == nil || record.FinishTime == nil || record.FinishTime.Time.Before(end.at.Truncate(time.Second)) {
 			return false
 		}

@@ -38,7 +38,7 @@ func (r *Repository) Status(host *v1alpha1.Host, tasks []Task, plans []Plan, now
 		if record.Executor == host.Name {
 			record.Executor = ""
 		}
-		if present := presentOf(o, host); present != nil && host != anchor && own == "" && r.runs(o, now) && sameResult(present, &record) {
+		if present := Recorded(host, o); present != nil && host != anchor && own == "" && r.runs(o, now) && sameResult(present, &record) {
 			record = *present
 		}
 		if record != (v1alpha1.OperationStatus{}) {
@@ -51,7 +51,8 @@ func (r *Repository) Status(host *v1alpha1.Host, tasks []Task, plans []Plan, now
 	return status
 }
 
-func presentOf(o Operation, host *v1alpha1.Host) *v1alpha1.OperationStatus {
+// Recorded is what is written in a host's status; nil for nothing.
+func Recorded(host *v1alpha1.Host, o Operation) *v1alpha1.OperationStatus {
 	if host.Status.Maintenance == nil {
 		return nil
 	}

@@ -169,6 +169,15 @@ func (r *Repository) assignExecutor(o Operation, through *v1alpha1.Host, m *v1al
 	return r.Executor, through, ""
 }
 
+// AdminBound tells whether a repository can be pruned: the host whose admin credentials an executor gets names some, or, without an executor, any of the
+// hosts that may do it.
+func AdminBound(sharing []*v1alpha1.Host, through *v1alpha1.Host, m *v1alpha1.RepoMaintenance) bool {
+	if m.Spec.ExecutorRef != nil {
+		return adminBound(through)
+	}
+	return slices.ContainsFunc(sharing, adminBound)
+}
+
 // preferAdmin puts hosts with admin credentials first where these are used.
 func preferAdmin(o Operation, a, b *v1alpha1.Host) int {
 	if o == Check {

@@ -2,116 +2,98 @@ package repomaintenance
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
-	"github.com/restic-manager/restic-manager/api/cronspec"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/controllers/compile"
-	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
+	"github.com/restic-manager/restic-manager/controllers/maintenance"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=repomaintenances;hosts,verbs=get;list;watch
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=repomaintenances/status,verbs=patch
 
-// Reconciler writes the status of RepoMaintenances.
+// DefaultCollect keeps a night of results from writing a status thousands of times, and a person from waiting.
+const DefaultCollect = 3 * time.Second
+
+// Reconciler writes the status of RepoMaintenances. Its SetupWithManager also adds the controller that runs maintenance.
 type Reconciler struct {
 	Client client.Client
-	Clock  clock.PassiveClock
-}
-
-// SetupWithManager makes the reconciler run in mgr.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
-		For(&v1alpha1.RepoMaintenance{}).
-		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.forHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		Complete(r)
+	// Live reads the API server itself.
+	Live  client.Reader
+	Clock clock.PassiveClock
+	// Collect is how long what happens to hosts and jobs is collected before a status is written.
+	Collect time.Duration
 }
 
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	maintenance := &v1alpha1.RepoMaintenance{}
-	if err := r.Client.Get(ctx, req.NamespacedName, maintenance); err != nil {
+	m := &v1alpha1.RepoMaintenance{}
+	if err := r.Client.Get(ctx, req.NamespacedName, m); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !maintenance.DeletionTimestamp.IsZero() {
+	if !m.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	hosts := &v1alpha1.HostList{}
-	if err := r.Client.List(ctx, hosts, client.InNamespace(req.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	seen, err := r.gather(ctx, m)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base := maintenance.DeepCopy()
-	err := decide(maintenance, hosts.Items, r.Clock)
-	if patchErr := status.Patch(ctx, r.Client, base, maintenance); patchErr != nil {
+	base := m.DeepCopy()
+	err = decide(m, seen, r.Clock)
+	if patchErr := status.Patch(ctx, r.Client, base, m); patchErr != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(patchErr)
 	}
 	return status.Result(err)
 }
 
-// decide fills the status in. There is always an error: nothing is acted on.
-func decide(maintenance *v1alpha1.RepoMaintenance, hosts []v1alpha1.Host, clk clock.PassiveClock) error {
-	matched, err := 0, check(&maintenance.Spec)
-	for i := range hosts {
-		// check has found a selector that does not parse; such a one matches nothing.
-		if matches, _ := compile.Matches(maintenance.Spec.Selector, &hosts[i]); matches && hosts[i].DeletionTimestamp.IsZero() {
-			matched++
-		}
+// gather reads shared objects of the cache: they must not be changed.
+func (r *Reconciler) gather(ctx context.Context, m *v1alpha1.RepoMaintenance) (facts, error) {
+	find := finder{r.Client}
+	seen := facts{sharing: map[string][]*v1alpha1.Host{}}
+	var err error
+	if seen.hosts, err = find.selected(ctx, m); err != nil {
+		return facts{}, err
 	}
-	if err != nil {
-		err = status.Stalled(v1alpha1.ReasonInvalid, "%w", err)
-	} else {
-		err = status.Stalled(v1alpha1.ReasonNotYetSupported, "the object is valid, but this version does not run forget, prune or check: run them with restic until it does")
-	}
-	maintenance.Status.ObservedGeneration = maintenance.Generation
-	maintenance.Status.HostsMatched = int32(matched)
-	status.For(&maintenance.Status.Conditions, maintenance.Generation, clk).Ready(err, "", "")
-	return err
-}
-
-// check names the field that does not parse.
-func check(spec *v1alpha1.RepoMaintenanceSpec) error {
-	if _, err := metav1.LabelSelectorAsSelector(spec.HostSelector); err != nil {
-		return fmt.Errorf("spec.hostSelector: %w", err)
-	}
-	operations := []struct {
-		field   string
-		cadence *v1alpha1.Cadence
-	}{{"forget", spec.Forget}, {"prune", nil}, {"check", nil}}
-	if spec.Prune != nil {
-		operations[1].cadence = &spec.Prune.Cadence
-	}
-	if spec.Check != nil {
-		operations[2].cadence = &spec.Check.Cadence
-	}
-	for _, operation := range operations {
-		if operation.cadence == nil {
+	var all []*v1alpha1.Host
+	for _, host := range seen.hosts {
+		key := maintenance.Key(host)
+		if seen.sharing[key] != nil {
 			continue
 		}
-		if _, err := cronspec.Parse(operation.cadence.Cron, spec.TimeZone); err != nil {
-			field := "spec." + operation.field + ".cron"
-			if strings.HasPrefix(err.Error(), "timeZone") {
-				field = "spec.timeZone"
-			}
-			return fmt.Errorf("%s: %w", field, err)
+		if seen.sharing[key], err = find.sharing(ctx, m.Namespace, repositoryHash(host)); err != nil {
+			return facts{}, err
+		}
+		all = append(all, seen.sharing[key]...)
+	}
+	maintenances, err := r.maintenances(ctx, m, all)
+	if err != nil {
+		return facts{}, err
+	}
+	seen.index = maintenance.NewIndex(maintenances)
+	if ref := m.Spec.ExecutorRef; ref != nil {
+		if seen.executor, err = find.host(ctx, m.Namespace, ref.Name); err != nil {
+			return facts{}, err
 		}
 	}
-	return nil
+	running := &v1alpha1.HostJobList{}
+	if err := find.list(ctx, running, m.Namespace, indexMaintenance, maintenance.LabelValue(m.Name)); err != nil {
+		return facts{}, err
+	}
+	seen.running = len(running.Items)
+	return seen, nil
 }
 
-// forHost is asked for the host before and after a change.
-func (r *Reconciler) forHost(ctx context.Context, object client.Object) []ctrl.Request {
-	return selecting.Host(ctx, r.Client, &v1alpha1.RepoMaintenanceList{}, object, func(m *v1alpha1.RepoMaintenance, host *v1alpha1.Host) (bool, error) {
-		return compile.Matches(m.Spec.Selector, host)
-	})
+// maintenances are those that may select one of the hosts. For many hosts all of the namespace are read at once.
+func (r *Reconciler) maintenances(ctx context.Context, m *v1alpha1.RepoMaintenance, hosts []*v1alpha1.Host) ([]v1alpha1.RepoMaintenance, error) {
+	if m.Spec.HostRef != nil {
+		return finder{r.Client}.selecting(ctx, m.Namespace, hosts)
+	}
+	list := &v1alpha1.RepoMaintenanceList{}
+	if err := r.Client.List(ctx, list, client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	return list.Items, nil
 }
