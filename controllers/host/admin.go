@@ -2,111 +2,109 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/restic-manager/restic-manager/api/resticenv"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/credentials"
 	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
-// adminState is what is known of the Secret with the admin credentials. What is in it is for the jobs that use it.
-type adminState string
+// adminFacts are what is known of a Host's admin credentials; nil for a Host that names none.
+type adminFacts struct {
+	// problem is what is wrong with the Secret; nil for nothing.
+	problem *credentials.Problem
+	// trusted says that they go to an executor that a person named, and nowhere else.
+	trusted bool
+	// inForce is the name of the RepoMaintenance that counts for the repository; empty for none.
+	inForce string
+}
 
-const (
-	adminFound      adminState = "Found"
-	adminMissing    adminState = "Missing"
-	adminNotLabeled adminState = "NotLabeled"
-)
-
-// gatherAdmin looks for the Secret with the admin credentials, and for who would get them.
-func (r *Reconciler) gatherAdmin(ctx context.Context, host *v1alpha1.Host, f *facts) error {
+// gatherAdmin judges the Secret with the admin credentials, and finds out who would get them.
+func (r *Reconciler) gatherAdmin(ctx context.Context, host *v1alpha1.Host) (*adminFacts, error) {
 	ref := host.Spec.Repository.AdminCredentialsSecretRef
 	if ref == nil {
-		return nil
+		return nil, nil
 	}
-	var err error
-	if f.admin, err = r.adminState(ctx, host.Namespace, ref.Name); err != nil {
-		return err
+	f := &adminFacts{}
+	reader := credentials.Reader{Cache: r.Client, Live: r.Live}
+	if _, err := reader.ReadAdmin(ctx, host.Namespace, ref.Name, host.Spec.Repository.URL); err != nil && !errors.As(err, &f.problem) {
+		return nil, err
 	}
-	candidates, err := r.maintenances(ctx, host)
+	sharing, all, err := r.maintained(ctx, host)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f.maintenance = maintenance.InForce(host, candidates)
-	return nil
+	f.inForce, f.trusted = executor(host, sharing, all)
+	return f, nil
 }
 
-func (r *Reconciler) adminState(ctx context.Context, namespace, name string) (adminState, error) {
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &corev1.Secret{}, client.UnsafeDisableDeepCopy)
-	switch {
-	case err == nil:
-		return adminFound, nil // the cache holds labelled ones only
-	case !apierrors.IsNotFound(err):
-		return "", fmt.Errorf("reading Secret %s: %w", name, err)
+// executor returns the name of the RepoMaintenance that counts for a Host's repository, and whether one that counts names an executor. One that is not
+// valid counts for that, since no job brings admin credentials to the machine then either.
+func executor(host *v1alpha1.Host, sharing []*v1alpha1.Host, all []v1alpha1.RepoMaintenance) (inForce string, named bool) {
+	index := maintenance.NewIndex(all)
+	if _, m := index.InForceForRepository(sharing); m != nil {
+		inForce, named = m.Name, m.Spec.ExecutorRef != nil
 	}
-	secret, err := r.secretMetadata(ctx, namespace, name)
-	switch {
-	case err != nil:
-		return "", err
-	case secret == nil:
-		return adminMissing, nil
-	case secret.Labels[v1alpha1.LabelCredentials] != "true":
-		return adminNotLabeled, nil
+	own := index.InForce(host)
+	for _, m := range index.Selecting(host) {
+		invalid := !maintenance.IsDefault(m) && maintenance.CheckSpec(&m.Spec) != nil
+		named = named || (m == own || invalid) && m.Spec.ExecutorRef != nil
 	}
-	return adminFound, nil
+	return inForce, named
 }
 
-// maintenances lists those that may select a Host: the ones that name it, and the ones with a label selector.
-func (r *Reconciler) maintenances(ctx context.Context, host *v1alpha1.Host) ([]v1alpha1.RepoMaintenance, error) {
+// maintained lists the Hosts that share a Host's repository, and the RepoMaintenances that may select one of them: those that name it, and those with a
+// label selector.
+func (r *Reconciler) maintained(ctx context.Context, host *v1alpha1.Host) ([]*v1alpha1.Host, []v1alpha1.RepoMaintenance, error) {
+	in := client.InNamespace(host.Namespace)
+	hosts := &v1alpha1.HostList{}
+	if err := r.Client.List(ctx, hosts, in, client.MatchingFields{indexRepository: maintenance.Key(host)}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("listing the Hosts of a repository: %w", err)
+	}
+	sharing := maintenance.Sharing(host, hosts.Items)
+	names := []string{bySelector}
+	for _, h := range sharing {
+		names = append(names, h.Name)
+	}
 	var found []v1alpha1.RepoMaintenance
-	for _, named := range []string{host.Name, bySelector} {
+	for _, name := range names {
 		list := &v1alpha1.RepoMaintenanceList{}
-		err := r.Client.List(ctx, list, client.InNamespace(host.Namespace), client.MatchingFields{indexMaintained: named}, client.UnsafeDisableDeepCopy)
-		if err != nil {
-			return nil, fmt.Errorf("listing RepoMaintenances: %w", err)
+		if err := r.Client.List(ctx, list, in, client.MatchingFields{indexMaintained: name}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, nil, fmt.Errorf("listing RepoMaintenances: %w", err)
 		}
 		found = append(found, list.Items...)
 	}
-	return found, nil
+	return sharing, found, nil
 }
 
-// adminReady says whether the Secret is there. It is looked at again every five minutes while it is not: one without its label causes no event.
-func adminReady(host *v1alpha1.Host, state adminState) (v verdictOn, present bool) {
-	ref := host.Spec.Repository.AdminCredentialsSecretRef
-	if ref == nil {
+// adminReady says what is wrong with the Secret. One that is missing is looked for every five minutes: without its label it causes no event.
+func adminReady(f *adminFacts) (v verdictOn, present bool) {
+	switch {
+	case f == nil:
 		return verdictOn{}, false
+	case f.problem == nil:
+		return verdictOn{status: metav1.ConditionTrue, reason: v1alpha1.ReasonCredentialsFound, message: "the Secret with the admin credentials is there"}, true
 	}
-	v = verdictOn{status: metav1.ConditionFalse, again: missingSecretDelay}
-	switch state {
-	case adminFound:
-		return verdictOn{status: metav1.ConditionTrue, reason: v1alpha1.ReasonCredentialsFound, message: fmt.Sprintf("Secret %s is there", ref.Name)}, true
-	case adminNotLabeled:
-		v.reason = v1alpha1.ReasonCredentialsNotLabeled
-		v.message = fmt.Sprintf("Secret %q (spec.repository.adminCredentialsSecretRef) is not marked as credentials for backups, so it is not read: kubectl -n %s label secret %s %s=true",
-			ref.Name, host.Namespace, ref.Name, v1alpha1.LabelCredentials)
-	default:
-		v.reason = v1alpha1.ReasonCredentialsMissing
-		v.message = fmt.Sprintf("Secret %q (spec.repository.adminCredentialsSecretRef) does not exist, so prune cannot run: create it in this namespace with %s and the label %s=true",
-			ref.Name, resticenv.Password, v1alpha1.LabelCredentials)
+	v = verdictOn{status: metav1.ConditionFalse, reason: f.problem.Reason, message: f.problem.Message + "; until then prune cannot run"}
+	if !f.problem.Lasting {
+		v.again = missingSecretDelay
 	}
 	return v, true
 }
 
 // adminExposed says that who takes over the machine could delete its backups, for as long as that is so. An executor that is the machine itself was
 // named by a person, who trusts it.
-func adminExposed(host *v1alpha1.Host, inForce *v1alpha1.RepoMaintenance) (v verdictOn, present bool) {
-	if host.Spec.Repository.AdminCredentialsSecretRef == nil || inForce != nil && inForce.Spec.ExecutorRef != nil {
+func adminExposed(f *adminFacts) (v verdictOn, present bool) {
+	if f == nil || f.trusted {
 		return verdictOn{}, false
 	}
 	what := "no RepoMaintenance is in force"
-	if inForce != nil {
-		what = fmt.Sprintf("RepoMaintenance %s names no executorRef", inForce.Name)
+	if f.inForce != "" {
+		what = fmt.Sprintf("RepoMaintenance %s names no executorRef", f.inForce)
 	}
 	return verdictOn{status: metav1.ConditionTrue, reason: v1alpha1.ReasonNoExecutor, message: what +
 		", so the machine itself gets the admin credentials when it prunes or forgets: whoever takes it over can then delete its backups. " +

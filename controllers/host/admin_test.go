@@ -2,6 +2,7 @@ package host
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,7 +34,7 @@ func TestAdminCredentialsAreFollowed(t *testing.T) {
 	if result := h.run("web-1"); result.RequeueAfter != missingSecretDelay {
 		t.Errorf("looks again after %s", result.RequeueAfter)
 	}
-	h.wantCondition("web-1", "AdminCredentialsReady", "False CredentialsMissing", `Secret "admin"`, "prune cannot run", v1alpha1.LabelCredentials)
+	h.wantCondition("web-1", "AdminCredentialsReady", "False CredentialsMissing", `Secret "admin"`, "spec.repository.adminCredentialsSecretRef", "prune cannot run", v1alpha1.LabelCredentials)
 	h.wantCondition("web-1", "AdminCredentialsExposed", "True NoExecutor", "no RepoMaintenance is in force", "spec.executorRef")
 	h.wantCondition("web-1", "Ready", "True Accepted")
 
@@ -44,7 +45,16 @@ func TestAdminCredentialsAreFollowed(t *testing.T) {
 	h.wantCondition("web-1", "AdminCredentialsReady", "False CredentialsNotLabeled", "label secret admin backup.restic-manager.io/credentials=true")
 	change(h, admin, func(s *corev1.Secret) { s.Labels = map[string]string{v1alpha1.LabelCredentials: "true"} })
 	h.run("web-1")
-	h.wantCondition("web-1", "AdminCredentialsReady", "True CredentialsFound", "admin")
+	h.wantCondition("web-1", "AdminCredentialsReady", "True CredentialsFound")
+	change(h, admin, func(s *corev1.Secret) {
+		s.Data["RESTIC_REPOSITORY"] = []byte("rest:https://root:hunter2@admin.example.com/web-1")
+	})
+	h.run("web-1")
+	h.wantCondition("web-1", "AdminCredentialsReady", "False CredentialsInvalid", "RESTIC_REPOSITORY")
+	h.wantCondition("web-1", "Ready", "True Accepted")
+	change(h, admin, func(s *corev1.Secret) { s.Data["RESTIC_REPOSITORY"] = []byte("rest:https://admin.example.com/web-1") })
+	h.run("web-1")
+	h.wantCondition("web-1", "AdminCredentialsReady", "True CredentialsFound")
 
 	m := newMaintenance("web", "")
 	h.create(m)
@@ -66,6 +76,51 @@ func TestAdminCredentialsAreFollowed(t *testing.T) {
 	h.run("web-1")
 	h.wantCondition("web-1", "AdminCredentialsReady", "absent")
 	h.wantCondition("web-1", "AdminCredentialsExposed", "absent")
+}
+
+func TestWhoGetsAdminCredentials(t *testing.T) {
+	made := func(name string, hoursAgo int, url string) *v1alpha1.Host {
+		h := newHost(name)
+		h.Namespace, h.CreationTimestamp, h.Spec.Repository.URL = "shop", *at(-time.Duration(hoursAgo) * time.Hour), url
+		return h
+	}
+	for1 := func(name, host, executor string, change ...func(*v1alpha1.RepoMaintenance)) v1alpha1.RepoMaintenance {
+		m := newMaintenance(name, executor)
+		m.Spec.HostSelector, m.Spec.HostRef = nil, &v1alpha1.LocalReference{Name: host}
+		for _, c := range change {
+			c(m)
+		}
+		return *m
+	}
+	byDefault := func(m *v1alpha1.RepoMaintenance) { m.Labels = map[string]string{v1alpha1.LabelDefault: "true"} }
+	invalid := func(m *v1alpha1.RepoMaintenance) { m.Spec.Forget.Cron = "61 * * * *" }
+	alone := []*v1alpha1.Host{made("web-1", 1, "/srv/1")}
+	shared := []*v1alpha1.Host{made("old", 2, "/srv/1"), made("web-1", 1, "/srv/1")}
+	tests := []struct {
+		name    string
+		sharing []*v1alpha1.Host
+		all     []v1alpha1.RepoMaintenance
+		inForce string
+		trusted bool
+	}{
+		{"nobody said anything", alone, nil, "", false},
+		{"the default names no executor", alone, []v1alpha1.RepoMaintenance{for1("d", "web-1", "", byDefault)}, "d", false},
+		{"an executor elsewhere", alone, []v1alpha1.RepoMaintenance{for1("m", "web-1", "vault")}, "m", true},
+		{"the machine itself, by name", alone, []v1alpha1.RepoMaintenance{for1("m", "web-1", "web-1")}, "m", true},
+		{"an executor in one that is not valid: no job runs at all", alone, []v1alpha1.RepoMaintenance{for1("m", "web-1", "vault", invalid)}, "", true},
+		{"an executor in one that another overrides", alone, []v1alpha1.RepoMaintenance{for1("a", "web-1", ""), for1("b", "web-1", "vault")}, "a", false},
+		{"an executor for the repository, through a Host that shares it", shared,
+			[]v1alpha1.RepoMaintenance{for1("m", "old", "vault"), for1("d", "web-1", "", byDefault)}, "m", true},
+		{"one that shares the repository names none", shared, []v1alpha1.RepoMaintenance{for1("m", "old", "")}, "m", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			host := tt.sharing[len(tt.sharing)-1]
+			if inForce, trusted := executor(host, tt.sharing, tt.all); inForce != tt.inForce || trusted != tt.trusted {
+				t.Errorf("%q, trusted %v; want %q, %v", inForce, trusted, tt.inForce, tt.trusted)
+			}
+		})
+	}
 }
 
 // Another reconciler writes status.maintenance at any time.

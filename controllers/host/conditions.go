@@ -67,9 +67,9 @@ func (r *Reconciler) setConditions(host *v1alpha1.Host, f *facts, err error) ctr
 	some(v1alpha1.ConditionDuplicateIdentity, v, present)
 	v, present = credentialsExported(host, f.minted)
 	some(v1alpha1.ConditionCredentialsExported, v, present)
-	v, present = adminReady(host, f.admin)
+	v, present = adminReady(f.admin)
 	some(v1alpha1.ConditionAdminCredentialsReady, v, present)
-	v, present = adminExposed(host, f.maintenance)
+	v, present = adminExposed(f.admin)
 	some(v1alpha1.ConditionAdminCredentialsExposed, v, present)
 	if v, present, keep := allowedByMachine(f.set, f.compiled, condition(host, v1alpha1.ConditionAllowedByMachine)); !keep {
 		some(v1alpha1.ConditionAllowedByMachine, v, present)

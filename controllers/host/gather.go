@@ -31,14 +31,11 @@ type facts struct {
 	credential    credentials.Plain
 	credentialErr error
 	// minted is the Secret that was made here, if the Host uses it; nil when it is gone.
-	minted *corev1.Secret
-	// admin says what is wrong with the Secret of the admin credentials.
-	admin adminState
-	// maintenance is the one in force; it is read for a Host with admin credentials alone.
-	maintenance *v1alpha1.RepoMaintenance
-	groups      []v1alpha1.SourceGroup // of the namespace; shared with the cache
-	schedules   []v1alpha1.Schedule
-	set         *v1alpha1.ScheduleSet // as published; nil for none
+	minted    *corev1.Secret
+	admin     *adminFacts
+	groups    []v1alpha1.SourceGroup // of the namespace; shared with the cache
+	schedules []v1alpha1.Schedule
+	set       *v1alpha1.ScheduleSet // as published; nil for none
 
 	compiled *wire.ScheduleSet // what the set is to say; nil when something hinders
 	findings []compile.Finding // what compiling left out
@@ -60,7 +57,8 @@ func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host, mintErr er
 			return nil, err
 		}
 	}
-	if err := r.gatherAdmin(ctx, host, f); err != nil {
+	var err error
+	if f.admin, err = r.gatherAdmin(ctx, host); err != nil {
 		return nil, err
 	}
 

@@ -147,17 +147,26 @@ func (h *harness) client(live client.WithWatch) client.Client {
 		},
 		// An API server does not know the cache's indexes.
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			maintenances, ok := list.(*v1alpha1.RepoMaintenanceList)
-			if !ok {
-				return c.List(ctx, list, opts...)
-			}
 			var options client.ListOptions
 			options.ApplyOptions(opts)
-			named, _ := options.FieldSelector.RequiresExactMatch(indexMaintained)
+			if options.FieldSelector == nil {
+				return c.List(ctx, list, opts...)
+			}
 			if err := c.List(ctx, list, client.InNamespace(options.Namespace)); err != nil {
 				return err
 			}
-			maintenances.Items = slices.DeleteFunc(maintenances.Items, func(m v1alpha1.RepoMaintenance) bool { return !slices.Contains(byMaintained(&m), named) })
+			is := func(index string, keys []string) bool {
+				want, asked := options.FieldSelector.RequiresExactMatch(index)
+				return asked && slices.Contains(keys, want)
+			}
+			switch list := list.(type) {
+			case *v1alpha1.HostList:
+				list.Items = slices.DeleteFunc(list.Items, func(h v1alpha1.Host) bool { return !is(indexRepository, byRepository(&h)) })
+			case *v1alpha1.RepoMaintenanceList:
+				list.Items = slices.DeleteFunc(list.Items, func(m v1alpha1.RepoMaintenance) bool { return !is(indexMaintained, byMaintained(&m)) })
+			default:
+				h.t.Errorf("no index of %T is known here", list)
+			}
 			return nil
 		},
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.CreateOption) error {

@@ -1,7 +1,14 @@
 package host
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/pem"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +135,91 @@ func TestACredentialChangeIsSealedAnew(t *testing.T) {
 	if credential.Environment["RESTIC_PASSWORD"] != "another one" || after.Revision == before.Revision || after.Serial <= before.Serial {
 		t.Errorf("revision %s, serial %d after %d", after.Revision, after.Serial, before.Serial)
 	}
+}
+
+// clientCertificate is a self-signed certificate and its key, PEM.
+func clientCertificate(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "web-1"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+func TestAClientCertificateIsSealedAndRotated(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	secret := newSecret()
+	first, firstKey := clientCertificate(t)
+	secret.Data[v1alpha1.ClientCertificateKey], secret.Data[v1alpha1.ClientKeyKey] = first, firstKey
+	h.create(secret, newHost("web-1"))
+	h.enrolHost("web-1", a)
+	before, credential := h.bundle("web-1", a)
+	holds := func(c wire.Credential, parts ...[]byte) bool {
+		for _, part := range parts {
+			if !strings.Contains(c.ClientCertificate, strings.TrimSpace(string(part))) {
+				return false
+			}
+		}
+		return true
+	}
+	if !holds(credential, first, firstKey) || len(credential.Environment) != 2 {
+		t.Errorf("the machine gets %d variables, and a certificate of %d bytes that is not ours", len(credential.Environment), len(credential.ClientCertificate))
+	}
+	next, nextKey := clientCertificate(t)
+	change(h, secret, func(s *corev1.Secret) {
+		s.Data[v1alpha1.ClientCertificateKey], s.Data[v1alpha1.ClientKeyKey] = next, nextKey
+	})
+	h.run("web-1")
+	after, credential := h.bundle("web-1", a)
+	if !holds(credential, next, nextKey) || holds(credential, first) || after.Revision == before.Revision || after.Serial <= before.Serial {
+		t.Errorf("after the rotation: revision %s, serial %d after %d", after.Revision, after.Serial, before.Serial)
+	}
+	change(h, secret, func(s *corev1.Secret) { s.Data[v1alpha1.ClientKeyKey] = firstKey })
+	h.run("web-1")
+	h.wantCondition("web-1", "Ready", "False CredentialsInvalid", v1alpha1.ClientKeyKey)
+}
+
+func TestHooksAndCommandsReachTheMachine(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	host, group := newHost("web-1"), newGroup("db")
+	host.Spec.Hooks = &v1alpha1.Hooks{PreBackup: []v1alpha1.Hook{{Command: []string{"/usr/bin/freeze", "--all"}}}}
+	group.Spec.Includes, group.Spec.Command, group.Spec.FileName = nil, []string{"/usr/bin/pg_dump", "shop"}, "shop.dump"
+	h.create(newSecret(), host, group)
+	h.enrolHost("web-1", a)
+	set, _ := h.bundle("web-1", a)
+	if !set.Hooks.Any() || set.Hooks.PreBackup[0].Command[1] != "--all" || len(set.Groups) != 1 || set.Groups[0].Command[1] != "shop" || set.Groups[0].FileName != "shop.dump" {
+		t.Errorf("bundle %+v", set)
+	}
+	h.wantCondition("web-1", "AllowedByMachine", "Unknown Pending")
+	ack := func(refused ...v1alpha1.NotAllowed) {
+		changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
+			s.Status.AppliedRevision, s.Status.NotAllowed = s.Spec.Revision, refused
+		})
+		h.run("web-1")
+	}
+	ack(v1alpha1.NotAllowed{What: "hooks", Message: "allow.hooks is deny"}, v1alpha1.NotAllowed{SourceGroup: "db", What: "commands", Message: "allow.commands is deny"})
+	h.wantCondition("web-1", "AllowedByMachine", "False NotAllowedByMachine", "hooks of the Host", "the command of SourceGroup db", "allow.hooks, allow.commands")
+	h.wantCondition("web-1", "Ready", "True Published")
+	ack()
+	h.wantCondition("web-1", "AllowedByMachine", "True AllAllowed")
+	change(h, h.host("web-1"), func(host *v1alpha1.Host) { host.Spec.Hooks = nil })
+	change(h, group, func(g *v1alpha1.SourceGroup) {
+		g.Spec.Command, g.Spec.FileName, g.Spec.Includes = nil, "", []string{"/etc"}
+	})
+	h.run("web-1")
+	h.wantCondition("web-1", "AllowedByMachine", "absent")
 }
 
 func TestBadCredentialsAreToldAndTheSetInForceStays(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
 // Field indexes of the cache.
@@ -28,21 +29,27 @@ const (
 	indexGateway = "status.connection.gateway"
 	// indexMaintained leads from a Host's name to the RepoMaintenances that name it, and from bySelector to those with a label selector.
 	indexMaintained = "host.spec.hostRef.name"
+	// indexRepository leads from maintenance.Key to the Hosts that share a repository.
+	indexRepository = "host.spec.repository"
 )
 
 const bySelector = ""
 
 // SetupWithManager makes the reconciler run in mgr. It adds r.Gateways to mgr as well.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	indexer := mgr.GetFieldIndexer()
-	if err := indexer.IndexField(context.Background(), &v1alpha1.Host{}, indexSecret, bySecret); err != nil {
-		return fmt.Errorf("indexing Hosts: %w", err)
-	}
-	if err := indexer.IndexField(context.Background(), &v1alpha1.ScheduleSet{}, indexGateway, byGateway); err != nil {
-		return fmt.Errorf("indexing ScheduleSets: %w", err)
-	}
-	if err := indexer.IndexField(context.Background(), &v1alpha1.RepoMaintenance{}, indexMaintained, byMaintained); err != nil {
-		return fmt.Errorf("indexing RepoMaintenances: %w", err)
+	for _, index := range []struct {
+		object client.Object
+		name   string
+		keys   client.IndexerFunc
+	}{
+		{&v1alpha1.Host{}, indexSecret, bySecret},
+		{&v1alpha1.Host{}, indexRepository, byRepository},
+		{&v1alpha1.ScheduleSet{}, indexGateway, byGateway},
+		{&v1alpha1.RepoMaintenance{}, indexMaintained, byMaintained},
+	} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), index.object, index.name, index.keys); err != nil {
+			return fmt.Errorf("indexing %T: %w", index.object, err)
+		}
 	}
 	if err := mgr.Add(r.Gateways); err != nil {
 		return err
@@ -69,6 +76,14 @@ func bySecret(object client.Object) []string {
 		names = append(names, ref.Name)
 	}
 	return names
+}
+
+func byRepository(object client.Object) []string {
+	host, ok := object.(*v1alpha1.Host)
+	if !ok {
+		return nil
+	}
+	return []string{maintenance.Key(host)}
 }
 
 func byMaintained(object client.Object) []string {
@@ -105,15 +120,15 @@ var hostChanged = predicate.Funcs{
 }
 
 func lookedAt(host *v1alpha1.Host) *v1alpha1.Host {
-	maintenance := &v1alpha1.MaintenanceStatus{}
+	health := &v1alpha1.MaintenanceStatus{}
 	if m := host.Status.Maintenance; m != nil {
-		maintenance.Check, maintenance.Verify = outcome(m.Check), outcome(m.Verify)
+		health.Check, health.Verify = outcome(m.Check), outcome(m.Verify)
 	}
 	return &v1alpha1.Host{
 		ObjectMeta: metav1.ObjectMeta{UID: host.UID, Generation: host.Generation, Labels: host.Labels, Annotations: host.Annotations, DeletionTimestamp: host.DeletionTimestamp},
 		Status: v1alpha1.HostStatus{
 			Conditions: host.Status.Conditions, Enrollment: host.Status.Enrollment, EnrollmentRequest: host.Status.EnrollmentRequest, Agent: host.Status.Agent, Repository: repositoryState(host.Status.Repository),
-			MintedCredentials: host.Status.MintedCredentials, Maintenance: maintenance,
+			MintedCredentials: host.Status.MintedCredentials, Maintenance: health,
 		},
 	}
 }
@@ -175,24 +190,27 @@ var maintenanceChanged = predicate.Or(predicate.GenerationChangedPredicate{}, pr
 // sinceStart drops what is there when the controllers start: each Host is looked at then by itself.
 var sinceStart = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 
-// hostsOfMaintenance is asked for the RepoMaintenance before and after a change. A Host without admin credentials says nothing of it.
+// hostsOfMaintenance is asked for the RepoMaintenance before and after a change: it may count for all Hosts that share a repository with one that it
+// selects. A Host without admin credentials says nothing of it.
 func (r *Reconciler) hostsOfMaintenance(ctx context.Context, object client.Object) []ctrl.Request {
 	m, ok := object.(*v1alpha1.RepoMaintenance)
 	if !ok {
 		return nil
 	}
-	var selected []*v1alpha1.Host
 	hosts := r.hostsIn(ctx, m.Namespace)
+	repositories := map[string]bool{}
 	for i := range hosts {
-		host := &hosts[i]
-		if host.Spec.Repository.AdminCredentialsSecretRef == nil {
-			continue
-		}
-		if matches, err := compile.Matches(m.Spec.Selector, host); err == nil && matches {
-			selected = append(selected, host)
+		if matches, err := compile.Matches(m.Spec.Selector, &hosts[i]); err == nil && matches {
+			repositories[maintenance.Key(&hosts[i])] = true
 		}
 	}
-	return requestsFor(selected)
+	var concerned []*v1alpha1.Host
+	for i := range hosts {
+		if host := &hosts[i]; host.Spec.Repository.AdminCredentialsSecretRef != nil && repositories[maintenance.Key(host)] {
+			concerned = append(concerned, host)
+		}
+	}
+	return requestsFor(concerned)
 }
 
 // hostsOfGroup is asked for the group before and after a change.

@@ -3,6 +3,7 @@ package host
 import (
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -19,10 +20,22 @@ func TestWhichChangesOfAHostAreLookedAt(t *testing.T) {
 		{"its spec", func(h *v1alpha1.Host) { h.Generation++ }, true},
 		{"a label", func(h *v1alpha1.Host) { h.Labels = map[string]string{"role": "web"} }, true},
 		{"a request to enrol", func(h *v1alpha1.Host) { h.Status.EnrollmentRequest = &v1alpha1.EnrollmentRequest{} }, true},
-		{"the state of its repository", func(h *v1alpha1.Host) { h.Status.Repository = &v1alpha1.RepositoryStatus{} }, true},
+		{"the state of its repository", func(h *v1alpha1.Host) { h.Status.Repository = &v1alpha1.RepositoryStatus{State: "Failed"} }, true},
 		{"a condition, which may have been computed from a stale copy", func(h *v1alpha1.Host) {
 			h.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionConnected, Status: metav1.ConditionTrue}}
 		}, true},
+		{"the result of a check", func(h *v1alpha1.Host) {
+			h.Status.Maintenance = &v1alpha1.MaintenanceStatus{Check: &v1alpha1.OperationStatus{Result: v1alpha1.ResultFailed}}
+		}, true},
+		{"when a check is due", func(h *v1alpha1.Host) {
+			h.Status.Maintenance = &v1alpha1.MaintenanceStatus{Check: &v1alpha1.OperationStatus{Result: v1alpha1.ResultSucceeded, NextScheduleTime: &metav1.Time{}}}
+		}, false},
+		{"the result of a forget", func(h *v1alpha1.Host) {
+			h.Status.Maintenance = &v1alpha1.MaintenanceStatus{
+				Check: &v1alpha1.OperationStatus{Result: v1alpha1.ResultSucceeded}, Forget: &v1alpha1.OperationStatus{Result: v1alpha1.ResultFailed},
+			}
+		}, false},
+		{"the size of its repository", func(h *v1alpha1.Host) { h.Status.Repository.Stats = &v1alpha1.RepositoryStats{Snapshots: 8} }, false},
 		{"the result of a job", func(h *v1alpha1.Host) {
 			h.Status.SourceGroups = []v1alpha1.SourceGroupResult{{Name: "etc"}}
 			h.Status.LastReport = &v1alpha1.ReportPosition{Seq: 2}
@@ -30,9 +43,33 @@ func TestWhichChangesOfAHostAreLookedAt(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Generation: 1}}
+			before.Status.Repository = &v1alpha1.RepositoryStatus{State: "Ready"}
+			before.Status.Maintenance = &v1alpha1.MaintenanceStatus{Check: &v1alpha1.OperationStatus{Result: v1alpha1.ResultSucceeded}}
 			after := before.DeepCopy()
 			tt.change(after)
 			if got := hostChanged.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != tt.want {
+				t.Errorf("looked at: %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhichChangesOfASecretAreLookedAt(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*corev1.Secret)
+		want   bool
+	}{
+		{"nothing", func(*corev1.Secret) {}, false},
+		{"its data", func(s *corev1.Secret) { s.Data = map[string][]byte{"RESTIC_PASSWORD": nil} }, true},
+		{"a confirmed export", func(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AnnotationExported: "true"} }, true},
+		{"another annotation", func(s *corev1.Secret) { s.Annotations = map[string]string{"other": "true"} }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := &corev1.Secret{}
+			after := before.DeepCopy()
+			tt.change(after)
+			if got := secretChanged.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != tt.want {
 				t.Errorf("looked at: %v, want %v", got, tt.want)
 			}
 		})
@@ -52,6 +89,7 @@ func TestWhichChangesOfASetAreLookedAt(t *testing.T) {
 	}{
 		{"its spec, which nobody else may write", func(s *v1alpha1.ScheduleSet) { s.Generation++ }, true},
 		{"an ack", func(s *v1alpha1.ScheduleSet) { s.Status.AppliedRevision = "r1" }, true},
+		{"what its owner does not allow", func(s *v1alpha1.ScheduleSet) { s.Status.NotAllowed = []v1alpha1.NotAllowed{{What: "hooks"}} }, true},
 		{"an offer", func(s *v1alpha1.ScheduleSet) { s.Status.OfferedRevision = "r1" }, false},
 		{"a session on another replica", session("g2", 2), true},
 		{"a reconnect to the same replica", session("g1", 2), false},

@@ -16,6 +16,7 @@ type seen struct {
 	hosts        []v1alpha1.Host
 	sets         []v1alpha1.ScheduleSet
 	maintenances []v1alpha1.RepoMaintenance
+	groups       []v1alpha1.SourceGroup
 }
 
 // decide fills the group's status in. The error is what keeps the group from being Ready.

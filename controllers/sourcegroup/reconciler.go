@@ -43,11 +43,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // gather reads shared objects of the cache: they must not be changed.
 func (r *Reconciler) gather(ctx context.Context, namespace string) (seen, error) {
-	hosts, sets, maintenances := &v1alpha1.HostList{}, &v1alpha1.ScheduleSetList{}, &v1alpha1.RepoMaintenanceList{}
-	for _, list := range []client.ObjectList{hosts, sets, maintenances} {
+	hosts, sets := &v1alpha1.HostList{}, &v1alpha1.ScheduleSetList{}
+	maintenances, groups := &v1alpha1.RepoMaintenanceList{}, &v1alpha1.SourceGroupList{}
+	for _, list := range []client.ObjectList{hosts, sets, maintenances, groups} {
 		if err := r.Client.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 			return seen{}, err
 		}
 	}
-	return seen{hosts: hosts.Items, sets: sets.Items, maintenances: maintenances.Items}, nil
+	return seen{hosts: hosts.Items, sets: sets.Items, maintenances: maintenances.Items, groups: groups.Items}, nil
 }

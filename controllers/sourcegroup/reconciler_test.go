@@ -141,6 +141,18 @@ func TestStatusFollowsHostsAndAcks(t *testing.T) {
 	create(&m)
 	retention = v1alpha1.ReasonEnforced
 	expect("a RepoMaintenance enforces it", 1, 0, "Accepted", "NotAppliedYet")
+	other := group()
+	other.ObjectMeta, other.Spec.Tag = metav1.ObjectMeta{Name: "other"}, "etc"
+	create(other)
+	retention = v1alpha1.ReasonTagShared
+	expect("but not while another group has its tag", 1, 0, "Accepted", "NotAppliedYet")
+	shared := other.DeepCopy() // its status is written meanwhile
+	other.Spec.Tag = ""
+	if err := c.Patch(t.Context(), other, client.MergeFrom(shared)); err != nil {
+		t.Fatal(err)
+	}
+	retention = v1alpha1.ReasonEnforced
+	expect("until that one has its own", 1, 0, "Accepted", "NotAppliedYet")
 	web.Spec.Suspend = true
 	if err := c.Update(t.Context(), web); err != nil {
 		t.Fatal(err)

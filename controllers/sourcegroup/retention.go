@@ -21,6 +21,10 @@ func setRetention(set *status.Setter, group *v1alpha1.SourceGroup, matched []*v1
 		set.False(kind, findings[0].Reason, "%s: %s", findings[0].Field, findings[0].Message)
 		return
 	}
+	if findings := compile.TagConflicts(group, seen.groups, matched); len(findings) > 0 {
+		set.False(kind, findings[0].Reason, "%s: %s", findings[0].Field, findings[0].Message)
+		return
+	}
 	if len(matched) == 0 {
 		set.False(kind, v1alpha1.ReasonNoHostMatches, "there is no Host to enforce it on")
 		return

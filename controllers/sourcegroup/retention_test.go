@@ -2,9 +2,11 @@ package sourcegroup
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testingclock "k8s.io/utils/clock/testing"
 
@@ -97,6 +99,21 @@ func TestRetentionEnforced(t *testing.T) {
 				t.Errorf("got\n%s, expected\n%s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestATagThatTwoGroupsHaveIsTold(t *testing.T) {
+	hosts := []v1alpha1.Host{host("web-1", map[string]string{"role": "web"})}
+	hosts[0].Spec.Repository.URL = "/srv/1"
+	g, other := group(), group()
+	g.Spec.Retention, other.Name, other.Spec.Tag = &v1alpha1.Retention{KeepDaily: 7}, "other", "etc"
+	s := seen{hosts: hosts, maintenances: []v1alpha1.RepoMaintenance{forgetting("all", "", "web")}, groups: []v1alpha1.SourceGroup{*g, *other}}
+	if err := decide(g, s, testingclock.NewFakePassiveClock(time.Now())); err != nil {
+		t.Error(err)
+	}
+	c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionRetentionEnforced)
+	if c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonTagShared || !strings.Contains(c.Message, `SourceGroup "other" on Host "web-1"`) {
+		t.Errorf("condition %+v", c)
 	}
 }
 

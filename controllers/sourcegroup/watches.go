@@ -25,6 +25,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
 		For(&v1alpha1.SourceGroup{}).
+		// A group concerns those that have its tag.
+		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.groupsWithTag), builder.WithPredicates(predicate.GenerationChangedPredicate{}, sinceStart)).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(changed)).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.groupsForMaintenance), builder.WithPredicates(changed, sinceStart)).
 		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(groupsInSet), builder.WithPredicates(status.SetProgressed)).
@@ -39,6 +41,26 @@ func (r *Reconciler) groupsForHost(ctx context.Context, object client.Object) []
 	return selecting.Host(ctx, r.Client, &v1alpha1.SourceGroupList{}, object, func(g *v1alpha1.SourceGroup, host *v1alpha1.Host) (bool, error) {
 		return compile.Matches(g.Spec.Selector, host)
 	})
+}
+
+// groupsWithTag is asked for the group before and after a change.
+func (r *Reconciler) groupsWithTag(ctx context.Context, object client.Object) []ctrl.Request {
+	changed, ok := object.(*v1alpha1.SourceGroup)
+	if !ok {
+		return nil
+	}
+	groups := &v1alpha1.SourceGroupList{}
+	if err := r.Client.List(ctx, groups, client.InNamespace(changed.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing the SourceGroups with the same tag", "group", client.ObjectKeyFromObject(changed))
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range groups.Items {
+		if group := &groups.Items[i]; group.Name != changed.Name && group.TagOrName() == changed.TagOrName() {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(group)})
+		}
+	}
+	return requests
 }
 
 // groupsForMaintenance is asked for the RepoMaintenance before and after a change, for the groups of the hosts whose repositories it may concern:

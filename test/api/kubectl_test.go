@@ -63,7 +63,7 @@ func TestKubectlExplainsEachKindAndField(t *testing.T) {
 		{"sourcegroup.spec.retention.keepWithin", "restic duration"},
 		{"schedule.spec.cron", "five fields"},
 		{"schedule.spec.jitter", "same host always gets the same part"},
-		{"host.spec.hooks", "hosts/hooks"},
+		{"host.spec.hooks", "outside those of its SourceGroup"},
 		{"host.spec.repository.adminCredentialsSecretRef", "prune is never begun without it"},
 		{"host.spec.bandwidth.windows", "by the time of day"},
 		{"sourcegroup.spec.command", "sourcegroups/hooks"},
