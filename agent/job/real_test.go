@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agent/dump"
 	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/test/env"
@@ -18,23 +19,37 @@ import (
 
 // These run the real restic, and a real rest-server where the network matters.
 
-type realFixture struct {
-	*Manager
-	t    *testing.T
-	dir  string
-	seen *recorder
+// TestMain lets this program stand for the agent's where restic runs a command through it.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == dump.Subcommand {
+		os.Exit(dump.Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
 }
 
-func newReal(t *testing.T) *realFixture {
+type realFixture struct {
+	*Manager
+	t       *testing.T
+	dir     string
+	version string
+	seen    *recorder
+}
+
+func newReal(t *testing.T, change ...func(*Options)) *realFixture {
 	t.Helper()
-	f := &realFixture{t: t, dir: t.TempDir()}
-	f.open()
+	return newRealVersion(t, env.Restic, change...)
+}
+
+func newRealVersion(t *testing.T, version string, change ...func(*Options)) *realFixture {
+	t.Helper()
+	f := &realFixture{t: t, dir: t.TempDir(), version: version}
+	f.open(change...)
 	return f
 }
 
-func (f *realFixture) open() {
+func (f *realFixture) open(change ...func(*Options)) {
 	f.t.Helper()
-	path, err := env.Binary("", env.Restic)
+	path, err := env.Binary("", f.version)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -42,6 +57,9 @@ func (f *realFixture) open() {
 	o := options(f.dir, f.seen)
 	o.Restic = func(ctx context.Context) (restic.Binary, error) { return restic.Find(ctx, path) }
 	o.RetryLock, o.Grace = -1, 20*time.Second
+	for _, c := range change {
+		c(&o)
+	}
 	if f.Manager, err = Open(o); err != nil {
 		f.t.Fatal(err)
 	}
