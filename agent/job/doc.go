@@ -22,9 +22,43 @@
 //
 // # Results
 //
-// What restic cannot do by itself: a job that fails on a lock removes stale locks and is tried once more; each job has its own deadline; while restic retries
-// an unreachable repository, that is visible at once in progress and in the repository's state, and the state goes back to Ready as soon as it
-// goes on. Every result that is no plain success has a reason of api/wire and one sentence that says what to do.
+// What restic cannot do by itself: each job has its own deadline; while restic retries an unreachable repository, that is visible at once in progress
+// and in the repository's state, and the state goes back to Ready as soon as it goes on. Every result that is no plain success has a reason of api/wire
+// and one sentence that says what to do.
+//
+// # Kinds
+//
+// One function for each, in attempt.go and maintenance.go. Forget runs group after group; a group that fails does not stop the others, unless what failed is the
+// repository. Prune is not begun without the admin's credential, since restic would upload before it is refused. Commands whose output is backed up run through
+// Options.DumpHelper (agent/dump), restore drills in agent/drill.
+//
+// # Locks and attempts
+//
+// A job that fails on a lock has stale locks removed, which restic alone decides; if there were any, it goes on at once. A job that is still locked out, or that does not
+// reach its repository, is tried again after RetryBackoff. In between it has left its turn, so that other jobs of the repository run, and comes back to the
+// end of the queue; its cancellation, its deadline and the agent's end reach it meanwhile. A lock that a killed restic left on another machine is stale
+// after half an hour, and the default backoff is longer than that: it never stops forget or prune for good. Nothing else is tried again, and no init.
+//
+// # Hooks
+//
+// preBackup (host, group), backup, onFailure (group, host) of a failed one, postBackup (group, host), each with RESTIC_MANAGER_ variables that tell what is going on. Nothing
+// of a backup runs unless the machine allows all of it. postBackup hooks run once preBackup was reached, whatever became of the backup, also between
+// two attempts, with the outcome Retrying: what preBackup stopped must not stand still for half an hour. preBackup runs again then. A job that never had its turn, and one
+// whose agent was killed, runs none.
+//
+// # State of the repository
+//
+// It is that of the machine's own access. Jobs that go another way (with the admin's credential, or for another host) change it by what they tell of locks alone
+// (repository.go, view).
+//
+// # Statistics
+//
+// A listing of the machine's own snapshots is a queue item of its own, after the result of the job that made it necessary was delivered; in between, backups are
+// counted on. What is known, and what is due, is in StatsPath. Snapshots dated in the future are counted apart and are nobody's newest.
+//
+// # Secrets
+//
+// Credentials are asked from the job at each attempt and live as long as it. Neither the ledger, the logs nor the statistics hold one.
 //
 // # Logs
 //
@@ -38,7 +72,7 @@
 //
 // # Locks
 //
-// One mutex guards queues, jobs and repository states; it is never held while the disk, restic or the Observer is waited for, but for the
-// ledger's own, which is held during its writes. The Observer is called from several goroutines, for one job in order.
+// One mutex guards queues and jobs, another the repository states; they are never held while the disk, restic or the Observer is waited for. The ledger and the statistics have
+// their own, held during their writes. The Observer is called from several goroutines, for one job in order.
 // Memory is bounded by the queue length and by the tails of running jobs; finished jobs leave an id behind.
 package job

@@ -53,7 +53,7 @@ func hooksOf(j *Job, occasion string) []placed {
 	return append(group, host...)
 }
 
-var errNoConsent = errors.New("this machine allows none")
+var errNoConsent = errors.New("this machine allows none; its owner can, in the section allow of agent.yaml")
 
 // consent asks for all that a backup would run, before anything of it runs.
 func (m *Manager) consent(j *Job) error {
@@ -61,7 +61,7 @@ func (m *Manager) consent(j *Job) error {
 		return nil
 	}
 	refuse := func(what string, err error) error {
-		return &preparation{wire.ReasonNotAllowed, fmt.Sprintf("The backup was not started: %s is not allowed by this machine: %v", what, err)}
+		return &preparation{wire.ReasonNotAllowed, fmt.Sprintf("The backup was not started: %s: %v", what, err)}
 	}
 	for _, occasion := range []string{preBackup, postBackup, onFailure} {
 		for _, h := range hooksOf(j, occasion) {
@@ -116,7 +116,7 @@ func (m *Manager) runHooks(ctx context.Context, x *execution, occasion string, m
 		}
 		err := m.allowsHook(h.Command) // it may lead elsewhere than a moment ago
 		if err != nil {
-			err = fmt.Errorf("the hook %s is not allowed by this machine: %w", h.name, err)
+			err = fmt.Errorf("the hook %s was not started: %w", h.name, err)
 		} else {
 			err = m.runHook(ctx, hook.Call{Name: h.name, Hook: h.Hook, Env: env, Output: func(line string) { x.watch.write(m.now(), h.name+": ", line) }})
 		}

@@ -272,10 +272,10 @@ func TestHooksAndCommandsNeedTheConsentOfTheMachine(t *testing.T) {
 		job    func(*Job)
 		say    string
 	}{
-		{"nothing is allowed by default", func(o *Options) { o.AllowHook = nil }, func(*Job) {}, "the hook host preBackup 1 is not allowed by this machine: this machine allows none"},
-		{"a hook that runs last is asked for first", func(o *Options) { o.AllowHook = deny("/group/failure") }, func(*Job) {}, "the hook group onFailure 1 is not allowed by this machine: allow it in agent.yaml"},
-		{"a command is another consent", func(o *Options) { o.AllowCommand = deny("/bin/dump") }, func(j *Job) { j.Backup.Command = []string{"/bin/dump"} }, "the command of the source group is not allowed"},
-		{"no command is allowed by default", func(o *Options) { o.AllowCommand = nil }, func(j *Job) { j.Backup.Command = []string{"/bin/dump"} }, "the command of the source group is not allowed"},
+		{"nothing is allowed by default", func(o *Options) { o.AllowHook = nil }, func(*Job) {}, "the hook host preBackup 1: this machine allows none"},
+		{"a hook that runs last is asked for first", func(o *Options) { o.AllowHook = deny("/group/failure") }, func(*Job) {}, "the hook group onFailure 1: allow it in agent.yaml"},
+		{"a command is another consent", func(o *Options) { o.AllowCommand = deny("/bin/dump") }, func(j *Job) { j.Backup.Command = []string{"/bin/dump"} }, "the command of the source group: "},
+		{"no command is allowed by default", func(o *Options) { o.AllowCommand = nil }, func(j *Job) { j.Backup.Command = []string{"/bin/dump"} }, "the command of the source group: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, allowAll, c.change)
