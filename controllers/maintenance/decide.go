@@ -23,6 +23,7 @@ const (
 	HostSuspended      Why = "HostSuspended"      // every Host that could do it is suspended
 	NeverConnected     Why = "NeverConnected"     // there can be no repository yet
 	NoAdminCredentials Why = "NoAdminCredentials" // prune needs them
+	ExecutorElsewhere  Why = "ExecutorElsewhere"  // every Host that shares the repository is left to an executor by another RepoMaintenance
 	ExecutorNotFound   Why = "ExecutorNotFound"   // the RepoMaintenance names a Host that does not exist
 )
 

@@ -13,7 +13,7 @@ import (
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC) // a Monday
 
-// testHost was made an hour after the one before it in the alphabet of its last letter; it has been connected since 10:00.
+// testHost was made 30 days before noon, has a backup, and is connected since two hours.
 func testHost(name string, edits ...func(*v1alpha1.Host)) *v1alpha1.Host {
 	host := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, CreationTimestamp: metav1.NewTime(noon.AddDate(0, 0, -30)), Labels: map[string]string{"role": "web"}}}
 	host.Spec.Repository.URL = "rest:https://backup.example.com/" + name

@@ -128,13 +128,12 @@ func (r *Repository) assign(o Operation, through *v1alpha1.Host, m *v1alpha1.Rep
 	if m.Spec.ExecutorRef != nil {
 		return r.assignExecutor(o, through, m)
 	}
-	// Without an executor elsewhere, each machine may do it for all; what another RepoMaintenance gives to an executor, no other machine may do.
-	able := filter(r.Hosts, func(h *v1alpha1.Host) bool {
-		own := r.Maintenances.InForce(h)
-		return own == nil || own.Spec.ExecutorRef == nil || own.Spec.ExecutorRef.Name == h.Name
-	})
-	able = filter(able, func(h *v1alpha1.Host) bool { return !h.Spec.Suspend })
+	// Each machine may do it for all, but where people mean an executor to do it.
+	able := filter(r.Hosts, func(h *v1alpha1.Host) bool { return !r.executedElsewhere(h) })
 	if len(able) == 0 {
+		return nil, nil, ExecutorElsewhere
+	}
+	if able = filter(able, func(h *v1alpha1.Host) bool { return !h.Spec.Suspend }); len(able) == 0 {
 		return nil, nil, HostSuspended
 	}
 	if o == Prune {
@@ -150,6 +149,16 @@ func (r *Repository) assign(o Operation, through *v1alpha1.Host, m *v1alpha1.Rep
 		return cmp.Or(preferAdmin(o, a, b), cmp.Compare(a.Name, b.Name))
 	})
 	return best, best, ""
+}
+
+// executedElsewhere tells whether a RepoMaintenance keeps a machine from doing maintenance: the one in force names another executor, or an invalid one of
+// people's does.
+func (r *Repository) executedElsewhere(host *v1alpha1.Host) bool {
+	inForce := r.Maintenances.InForce(host)
+	return slices.ContainsFunc(r.Maintenances.Selecting(host), func(m *v1alpha1.RepoMaintenance) bool {
+		ref := m.Spec.ExecutorRef
+		return ref != nil && ref.Name != host.Name && (m == inForce || !IsDefault(m) && CheckSpec(&m.Spec) != nil)
+	})
 }
 
 // assignExecutor is for a RepoMaintenance that names a machine for all. The target is the host through which it counts: its admin credentials are used.
