@@ -40,6 +40,11 @@ type world struct {
 	repo     string
 	source   string
 	logs     *safeBuffer
+	// environment opens the repository, caBundle is of its server.
+	environment map[string]string
+	caBundle    string
+	// backoff is the agent's RetryBackoff.
+	backoff []time.Duration
 	// configPath is where the agent's configuration is said to come from.
 	configPath string
 	got        chan wire.Message // all that the agent says, but heartbeats
@@ -103,7 +108,8 @@ func newSigner(t *testing.T) *seal.Signer {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, signer: newSigner(t), clock: clock.Real{}, root: t.TempDir(), logs: &safeBuffer{}, got: make(chan wire.Message, 10000), serial: 100}
+	w := &world{t: t, signer: newSigner(t), clock: clock.Real{}, root: t.TempDir(), logs: &safeBuffer{}, got: make(chan wire.Message, 10000), serial: 100,
+		environment: map[string]string{"RESTIC_PASSWORD": password}}
 	w.repo, w.source = filepath.Join(w.root, "repo"), filepath.Join(w.root, "source")
 	server := httptest.NewUnstartedServer(http.HandlerFunc(w.serve))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -255,7 +261,7 @@ func (w *world) answer(jobID string) *wire.CommandAck {
 // start runs an agent; stop (also at the test's end) ends it as SIGTERM would.
 func (w *world) start() (stop func()) {
 	w.t.Helper()
-	a, err := New(Options{Config: w.config, ConfigPath: w.configPath, Version: "v1", Clock: w.clock, UnreachableAfter: 20 * time.Second, RetryLock: -1,
+	a, err := New(Options{Config: w.config, ConfigPath: w.configPath, Version: "v1", Clock: w.clock, UnreachableAfter: 20 * time.Second, RetryLock: -1, RetryBackoff: w.backoff,
 		Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		w.t.Fatal(err)
@@ -280,6 +286,10 @@ func (w *world) start() (stop func()) {
 	return stop
 }
 
+func (w *world) repository() wire.Repository {
+	return wire.Repository{URL: w.repo, CABundle: w.caBundle, Credential: wire.CredentialRepository}
+}
+
 func (w *world) group() wire.SourceGroup {
 	return wire.SourceGroup{Name: "etc", Generation: 1, Tag: "etc", Includes: []string{w.source}}
 }
@@ -287,14 +297,14 @@ func (w *world) group() wire.SourceGroup {
 // offer is a signed set for this machine; change may spoil or extend it before it is signed.
 func (w *world) offer(change ...func(*wire.ScheduleSet)) *wire.SetOffer {
 	w.t.Helper()
-	sealed, err := seal.SealCredential(w.config.Ref(), w.identity, wire.CredentialRepository, wire.Credential{Environment: map[string]string{"RESTIC_PASSWORD": password}})
+	sealed, err := seal.SealCredential(w.config.Ref(), w.identity, wire.CredentialRepository, wire.Credential{Environment: w.environment})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.serial++
 	set := &wire.ScheduleSet{Label: wire.ScheduleSetLabel, Host: w.config.Ref(), IdentityHash: w.identity.Hash(), Serial: w.serial,
 		Revision: "r" + time.Unix(w.serial, 0).UTC().Format("150405"), ResticHost: w.config.Ref().ResticHost(),
-		Repository: wire.Repository{URL: w.repo, Credential: wire.CredentialRepository}, Groups: []wire.SourceGroup{w.group()},
+		Repository: w.repository(), Groups: []wire.SourceGroup{w.group()},
 		Credentials: []wire.CredentialHash{{Name: sealed.Name, SHA256: seal.Hash(sealed.Sealed)}}, SigningKeys: w.signer.PublicKeys()}
 	for _, c := range change {
 		c(set)
@@ -311,8 +321,9 @@ func (w *world) apply(change ...func(*wire.ScheduleSet)) {
 	w.t.Helper()
 	offer := w.offer(change...)
 	w.send(offer)
-	ack := next[*wire.SetAck](w, "the set's ack", nil)
-	if !ack.Applied || ack.Revision != offer.Revision {
+	// The set that was in force before may be acknowledged once more at a connect.
+	ack := next(w, "the set's ack", func(m *wire.SetAck) bool { return m.Revision == offer.Revision })
+	if !ack.Applied {
 		w.t.Fatalf("the set was not applied: %+v", ack)
 	}
 }
@@ -332,7 +343,7 @@ func (w *world) command(uid string, change func(*wire.JobCommand)) *wire.Command
 	w.t.Helper()
 	c := &wire.JobCommand{Label: wire.JobCommandLabel, Host: w.config.Ref(), IdentityHash: w.identity.Hash(), Name: "manual", UID: uid,
 		NotAfter: w.clock.Now().Add(time.Hour), Kind: wire.JobBackup, ResticHost: w.config.Ref().ResticHost(),
-		Repository: wire.Repository{URL: w.repo, Credential: wire.CredentialRepository}}
+		Repository: w.repository()}
 	group := w.group()
 	c.Backup = &group
 	if change != nil {
@@ -380,5 +391,16 @@ func (w *world) until(what string, condition func() bool) {
 		case <-deadline:
 			w.t.Fatalf("waited in vain until %s", what)
 		}
+	}
+}
+
+// restic runs a command line on the repository as a person would.
+func (w *world) restic(password, input string, args ...string) {
+	w.t.Helper()
+	c := exec.Command(w.config.ResticPath, args...)
+	c.Stdin = strings.NewReader(input)
+	c.Env = []string{"RESTIC_REPOSITORY=" + w.repo, "RESTIC_PASSWORD=" + password, "RESTIC_CACHE_DIR=" + w.t.TempDir()}
+	if out, err := c.CombinedOutput(); err != nil {
+		w.t.Fatalf("restic %v: %v: %s", args, err, out)
 	}
 }
