@@ -64,6 +64,7 @@ func (b *BackupResult) fill(m message) {
 	b.DirsNew, b.DirsChanged, b.DirsUnmodified = m.DirsNew, m.DirsChanged, m.DirsUnmodified
 	b.TotalFiles, b.TotalBytes = m.TotalFilesProcessed, m.TotalBytesProcessed
 	b.BytesAdded, b.BytesStored = m.DataAdded, m.DataAddedPacked
+	b.Started = m.BackupStart
 	b.Duration = time.Duration(m.TotalDuration * float64(time.Second))
 }
 

@@ -134,6 +134,9 @@ func advice(kind Kind, reason, url string) string {
 	case KindUnreachable:
 		return fmt.Sprintf("the repository at %s cannot be reached (%s); check the URL, the network and the server", url, reason)
 	case KindTLS:
+		if strings.Contains(reason, "remote error: tls: ") {
+			return fmt.Sprintf("the server of %s refused the client certificate, or the lack of one (%s); put one that it trusts into the credentials", url, reason)
+		}
 		return fmt.Sprintf("the server of %s is not trusted (%s); check the URL, the server's certificate and the CA bundle", url, reason)
 	case KindNoSpace:
 		return fmt.Sprintf("no space left (%s)", reason)

@@ -84,9 +84,13 @@ func (w *commandWatch) read(raw []byte, log func(text string)) {
 	w.outcome, w.message = r.Outcome, r.Message
 }
 
-// judge refines the failure of a backup whose command is to blame. ok tells whether restic made a snapshot.
+// judge refines the failure of a backup whose command is to blame. What restic itself says of a lock, a password or the network counts more.
 func (w *commandWatch) judge(failure *Error, o outcome) *Error {
-	blame := strings.Contains(o.exitMessage, "command failed: ") || strings.Contains(o.exitMessage, "failed to start command: ")
+	if strings.Contains(o.exitMessage, "failed to start command: ") {
+		failure.Kind, failure.Message = KindNotStarted, "restic cannot start the agent's own program ("+o.reason()+"); was it removed?"
+		return failure
+	}
+	blame := strings.Contains(o.exitMessage, "command failed: ")
 	if o.stopped != notStopped || !blame && failure.Kind != KindFailed {
 		return failure
 	}

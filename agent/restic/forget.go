@@ -216,13 +216,18 @@ func readForget(r io.Reader) (forgetOutput, error) {
 			return out, err
 		}
 	}
-	return out, nil
+	_, err := decoder.Token() // ]
+	return out, err
 }
 
 // countItems reads one value; of a list it returns the length.
 func countItems(decoder *json.Decoder) (int, error) {
 	first, err := decoder.Token()
-	if err != nil || first != json.Delim('[') {
+	switch first {
+	case json.Delim('['):
+	case json.Delim('{'):
+		return 0, errors.New("there is an object where a list or a plain value was")
+	default:
 		return 0, err
 	}
 	n := 0

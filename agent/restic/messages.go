@@ -39,6 +39,8 @@ type message struct {
 	TotalDuration       float64 `json:"total_duration"`
 	SnapshotID          string  `json:"snapshot_id"`
 
+	BackupStart time.Time `json:"backup_start"`
+
 	// summary of a check
 	NumErrors          int      `json:"num_errors"`
 	BrokenPacks        []string `json:"broken_packs"`

@@ -112,7 +112,9 @@ type BackupResult struct {
 	// TotalFiles and TotalBytes were looked at; BytesAdded are new, before compression, and BytesStored after.
 	TotalFiles, TotalBytes  uint64
 	BytesAdded, BytesStored uint64
-	Duration                time.Duration
+	// Started is the time of the snapshot; zero when restic did not say it.
+	Started  time.Time
+	Duration time.Duration
 	// ExitCode of restic, for the record. -1: it was ended by a signal or never started.
 	ExitCode int
 }

@@ -233,7 +233,7 @@ func TestBackupAndRestoreWithRealRestic(t *testing.T) {
 			t.Fatalf("a backup with excludes: %+v, %v", other, err)
 		}
 		snapshots, err := r.Snapshots(t.Context(), repository, restic.SnapshotFilter{Host: r.Hostname, Tag: "files"}, nil)
-		if err != nil || len(snapshots) != 1 || snapshots[0].ID != result.SnapshotID || snapshots[0].TotalBytes != result.TotalBytes {
+		if err != nil || len(snapshots) != 1 || snapshots[0].ID != result.SnapshotID || snapshots[0].TotalBytes != result.TotalBytes || !snapshots[0].Time.Equal(result.Started) {
 			t.Errorf("%+v, %v", snapshots, err)
 		}
 		restore := restic.RestoreOptions{Repository: repository, Snapshot: restic.Latest, Filter: restic.SnapshotFilter{Host: r.Hostname, Tag: "files"}}

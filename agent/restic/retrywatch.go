@@ -23,9 +23,7 @@ func (w *retryWatch) failed(now time.Time, kind Kind, reason string, next time.D
 	}
 	w.attempts++
 	if kind == KindTLS {
-		w.permanent++
-	} else {
-		w.permanent = 0
+		w.permanent++ // not only in a row: a server that misses a client certificate is seen to refuse or to hang up, by turns
 	}
 	w.last = Retry{Kind: kind, Reason: reason, Since: w.since, Attempts: w.attempts, Next: next}
 	return w.last

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,7 +23,6 @@ const (
 	pipePatience = 5 * time.Second
 	// reportPatience is the same for a command that restic started: it ends after the 10 s that it is given to clean up.
 	reportPatience = 20 * time.Second
-	runDirPrefix   = "run-"
 	// firstInherited is the number of the first descriptor that a child gets beside its standard ones.
 	firstInherited = 3
 )
@@ -191,45 +189,6 @@ func (r *Runner) check() error {
 		return err
 	}
 	return r.Limits.check()
-}
-
-// makeRunDir makes the folders of a run, and writes its CA bundle.
-func (r *Runner) makeRunDir(repository Repository) (dir, caFile string, err error) {
-	fail := func(err error) (string, string, error) {
-		if dir != "" {
-			os.RemoveAll(dir)
-		}
-		return "", "", notStarted(err, "cannot prepare the folders of a restic run: %v", err)
-	}
-	for _, d := range []string{r.CacheDir, r.TempDir} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return fail(err)
-		}
-	}
-	if dir, err = os.MkdirTemp(r.TempDir, runDirPrefix); err != nil { // mode 0700
-		return fail(err)
-	}
-	if len(repository.CABundle) > 0 {
-		caFile = filepath.Join(dir, "ca.pem")
-		if err := os.WriteFile(caFile, repository.CABundle, 0o600); err != nil {
-			return fail(err)
-		}
-	}
-	return dir, caFile, nil
-}
-
-// RemoveLeftovers removes the temporary folders of runs whose agent was killed. Call it once, before the first run.
-func (r *Runner) RemoveLeftovers() error {
-	entries, err := os.ReadDir(r.TempDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	for _, entry := range entries {
-		if entry.IsDir() && strings.HasPrefix(entry.Name(), runDirPrefix) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(r.TempDir, entry.Name())))
-		}
-	}
-	return err
 }
 
 // execute runs the child to its end. Its error is one of starting. report is nil or the reading end of what a grandchild reports.
