@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/restic-manager/restic-manager/agent/clock/clocktest"
+	"github.com/restic-manager/restic-manager/agent/config"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -253,8 +254,13 @@ func TestASilentOrAbsentGatewayDoesNotStopASchedule(t *testing.T) {
 	w := newWorld(t)
 	fake := clocktest.New(time.Date(2026, 3, 1, 11, 59, 30, 0, time.UTC))
 	w.clock = fake
+	// The hooks of the host belong to scheduled backups as to others.
+	said := filepath.Join(w.root, "said")
+	_, hook := hookScript(t, w.root, "hooks", `echo "$RESTIC_MANAGER_HOST $RESTIC_MANAGER_OUTCOME" >> `+said)
+	w.config.Allow.Hooks = config.Grant
 	w.ready()
 	w.apply(func(s *wire.ScheduleSet) {
+		s.Hooks = &wire.Hooks{PostBackup: []wire.Hook{{Command: []string{hook}, TimeoutSeconds: 60, OnError: wire.HookOnErrorFail}}}
 		s.Schedules = []wire.Schedule{{Name: "noon", Generation: 1, Cron: "0 12 * * *", TimeZone: "UTC", Groups: []string{"etc"}, WhenDisconnected: wire.WhenDisconnectedRun}}
 	})
 	w.until("cron knows the set", func() bool {
@@ -281,6 +287,9 @@ func TestASilentOrAbsentGatewayDoesNotStopASchedule(t *testing.T) {
 	})
 	if result.Outcome != wire.OutcomeSucceeded || !result.Offline || result.Job.Schedule != "noon" {
 		t.Errorf("result is %+v", result)
+	}
+	if got, err := os.ReadFile(said); err != nil || string(got) != "web-1 Succeeded\n" {
+		t.Errorf("the host's hook said %q, %v", got, err)
 	}
 }
 

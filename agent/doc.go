@@ -3,7 +3,8 @@
 // # Use
 //
 // New opens everything in the state folder and takes its lock; Run works until its context ends, and then lets a running restic stop
-// and its result reach the outbox. cmd/restic-manager-agent adds flags and signals. Enrol and ReadStatus serve its other commands.
+// and its result reach the outbox. cmd/restic-manager-agent adds flags and signals. Enrol, ReadStatus and ExportCredentials serve its other
+// commands; the latter two read beside a running agent, and change nothing.
 //
 // # Who talks to whom
 //
@@ -13,8 +14,20 @@
 //	   └── verdicts, commands ─────────────────────────────────────────┘ ▼
 //	                                                                 asks the gateway
 //
-// Children never import each other (job and restic excepted): each says what it needs as an interface or a function, and the files
-// here fill it in, one subject each: sets.go, fires.go, commands.go, jobs.go, repository.go, reports.go.
+// Children never import each other (job, what it runs, and restic excepted): each says what it needs as an interface or a function, and the files
+// here fill it in, one subject each: sets.go, fires.go, commands.go, jobs.go, repository.go, reports.go, consent.go, export.go.
+//
+// # Consent
+//
+// What of a set the owner does not allow (agent.yaml) is told with its acknowledgement, and the set is applied all the same: only the backups that
+// need it fail. The set in force is acknowledged again at the first connect of a process, since agent.yaml may have changed, and at each connect while
+// something is refused. Whether a command may run is asked again right before it does.
+//
+// # Credentials
+//
+// The host's own is in the vault, and is asked for at each attempt of a job, so that a rotated one is used by the next. What travels with a command stays
+// sealed in memory until restic needs it, and is gone with the job; it never reaches the disk. The repository's former credential is kept in the vault until
+// a run or look with the present one opened the repository.
 //
 // # What a lying gateway can do
 //

@@ -43,8 +43,6 @@ type world struct {
 	// environment opens the repository, caBundle is of its server.
 	environment map[string]string
 	caBundle    string
-	// backoff is the agent's RetryBackoff.
-	backoff []time.Duration
 	// configPath is where the agent's configuration is said to come from.
 	configPath string
 	got        chan wire.Message // all that the agent says, but heartbeats
@@ -261,7 +259,7 @@ func (w *world) answer(jobID string) *wire.CommandAck {
 // start runs an agent; stop (also at the test's end) ends it as SIGTERM would.
 func (w *world) start() (stop func()) {
 	w.t.Helper()
-	a, err := New(Options{Config: w.config, ConfigPath: w.configPath, Version: "v1", Clock: w.clock, UnreachableAfter: 20 * time.Second, RetryLock: -1, RetryBackoff: w.backoff,
+	a, err := New(Options{Config: w.config, ConfigPath: w.configPath, Version: "v1", Clock: w.clock, UnreachableAfter: 20 * time.Second, RetryLock: -1,
 		Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		w.t.Fatal(err)

@@ -47,6 +47,8 @@ func TestWrongCommandLinesAreToldWithTheirOwnCode(t *testing.T) {
 		{"an unknown command", "", []string{"fly"}, exitUsage, `unknown command "fly"`},
 		{"an unknown log format", "", []string{"run", "--log-format", "xml"}, exitUsage, "want text, json or auto"},
 		{"an unknown log level", "", []string{"run", "--log-level", "loud"}, exitUsage, "want debug, info"},
+		{"waits that are none", "", []string{"run", "--retry-backoff", "1s,soon"}, exitUsage, `"soon" is no duration`},
+		{"waits of no time", "", []string{"run", "--retry-backoff", "0s"}, exitUsage, "no duration above 0"},
 		{"no agent.yaml", "", []string{"run", "--config", "/nonexistent/agent.yaml"}, exitConfig, "not enrolled yet"},
 		{"an agent.yaml that is not YAML", "", []string{"run", "--config", broken}, exitConfig, "this is not YAML"},
 		{"status without agent.yaml", "", []string{"status", "--config", "/nonexistent/agent.yaml"}, exitConfig, "not enrolled yet"},
@@ -175,5 +177,16 @@ func TestAFolderThatCannotBeWrittenIsToldBeforeTheGatewayIsAsked(t *testing.T) {
 	code, _, errOut := call(t, word, "enroll", "--token", "-", "--config", filepath.Join(file, "agent.yaml"), "--state-dir", filepath.Join(folder, "state"))
 	if code != exitCannotWrite || !strings.Contains(errOut, "the token is still good") {
 		t.Errorf("exit %d: %q", code, errOut)
+	}
+}
+
+func TestTheFlagsOfTestsAreHidden(t *testing.T) {
+	code, out, _ := call(t, "", "run", "--help")
+	if code != 0 || strings.Contains(out, "retry-") || !strings.Contains(out, "--log-level") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	var d durations
+	if err := d.Set("1s,2m"); err != nil || len(d) != 2 || d.String() != "1s,2m0s" {
+		t.Errorf("durations are %v, %v", d, err)
 	}
 }
