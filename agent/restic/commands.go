@@ -45,7 +45,9 @@ func (r *Runner) Init(ctx context.Context, repository Repository, observer Obser
 	if o.exitCode == 0 && o.stopped == notStopped {
 		return nil
 	}
-	if o.stopped == notStopped && strings.Contains(o.exitMessage, "config file already exists") {
+	// The first is of rest: and local repositories, the second of all whose server has no word for "create, unless it is there".
+	exists := strings.Contains(o.exitMessage, "config file already exists") || strings.Contains(o.exitMessage, "config already initialized")
+	if o.stopped == notStopped && exists {
 		// init does not try the password; a repository of somebody else is no success.
 		_, err := r.Probe(ctx, repository, observer)
 		return err
