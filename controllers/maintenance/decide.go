@@ -80,7 +80,8 @@ type Plan struct {
 type Run struct {
 	*Task
 	// Slot is the time of the cadence that it is for. It names the job: the same slot is the same job.
-	Slot time.Time
+	Slot  time.Time
+	index int
 }
 
 // Decision is what is to be done on a repository.
@@ -97,8 +98,11 @@ type Decision struct {
 // A time that was planned and has passed is due until it was run once, however many times of the cadence have passed since; the newest of them names
 // it. What was not planned before is planned from now on and never runs for the past. So the same facts always give the same decision, and
 // what a controller wrote before it was restarted is all that it has to remember.
+//
+// One that has run since another became due lets that one go first: else a frequent forget that takes its time would keep check from ever running.
 func Decide(now time.Time, tasks []Task, underWay bool) Decision {
 	d := Decision{Plans: make([]Plan, len(tasks))}
+	var ready []*Run // in order
 	for _, i := range inOrder(tasks) {
 		task := &tasks[i]
 		slot, plan, again := task.due(now)
@@ -110,20 +114,40 @@ func Decide(now time.Time, tasks []Task, underWay bool) Decision {
 			plan.Why = ExecutorNotConnected
 		case underWay:
 			plan.Why = OperationUnderWay
-		case d.Run != nil:
-			plan.Why = OthersFirst
 		default:
-			d.Run = &Run{Task: task, Slot: slot}
-			plan = Plan{Next: task.after(now, slot)}
+			plan.Why = OthersFirst
+			ready = append(ready, &Run{Task: task, Slot: slot, index: i})
 		}
 		d.Plans[i] = plan
-		for _, at := range []time.Time{plan.Next, again} {
-			if at.After(now) && (d.Again.IsZero() || at.Before(d.Again)) {
-				d.Again = at
-			}
-		}
+		d.Again = sooner(d.Again, future(now, again))
+	}
+	if d.Run = first(ready); d.Run != nil {
+		d.Plans[d.Run.index] = Plan{Next: d.Run.after(now, d.Run.Slot)}
+	}
+	for _, plan := range d.Plans {
+		d.Again = sooner(d.Again, future(now, plan.Next))
 	}
 	return d
+}
+
+// first is the first that has not run since a later one became due; the last one has no later one. A job that is made again never ran.
+func first(ready []*Run) *Run {
+	for i, run := range ready {
+		hadItsTurn := !run.Past.Slot.IsZero() && run.Slot.After(run.Past.Slot) && slices.ContainsFunc(ready[i+1:], func(other *Run) bool {
+			return !run.Past.Slot.Add(run.Jitter).Before(other.Past.Planned)
+		})
+		if !hadItsTurn {
+			return run
+		}
+	}
+	return nil
+}
+
+func future(now, t time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
 }
 
 // due returns the slot to run for, zero for none, and the plan of a task that is not run. again is when a job that expired may be made again.

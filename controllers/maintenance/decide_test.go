@@ -117,6 +117,14 @@ func TestDecide(t *testing.T) {
 		{"after check the machines verify one after the other", "2026-03-02 05:30", []Task{
 			task(Verify, "0 5 * * *", planned("2026-03-02 05:00"), on("web-2")), task(Verify, "0 5 * * *", planned("2026-03-02 05:00"), on("web-1"))},
 			false, "verify web-1 runs for 2026-03-02 05:00; 2026-03-02 05:00 OthersFirst; 2026-03-03 05:00; again 2026-03-03 05:00"},
+		{"one that has run since another became due lets that one go first", "2026-03-02 05:02", []Task{
+			task(Forget, "* * * * *", planned("2026-03-02 05:02"), done("2026-03-02 05:01")), task(Prune, "* * * * *", planned("2026-03-02 05:02"), done("2026-03-02 05:01")),
+			task(Check, "* * * * *", planned("2026-03-02 05:01"))},
+			false, "check runs for 2026-03-02 05:02; 2026-03-02 05:02 OthersFirst; 2026-03-02 05:02 OthersFirst; 2026-03-02 05:03; again 2026-03-02 05:03"},
+		{"after an absence they run in their order, whichever has waited longest", "2026-03-05 12:00", []Task{
+			task(Forget, "0 5 * * *", planned("2026-03-04 05:00"), done("2026-03-03 05:00")), task(Check, "0 7 1 * *", planned("2026-03-01 07:00"), done("2026-02-01 07:00"), offline),
+			task(Prune, "0 6 * * 3", planned("2026-03-04 06:00"), done("2026-02-25 06:00"))},
+			false, "forget runs for 2026-03-05 05:00; 2026-03-06 05:00; 2026-03-01 07:00 ExecutorNotConnected; 2026-03-04 06:00 OthersFirst; again 2026-03-06 05:00"},
 		{"a job under way blocks everything", "2026-03-02 05:00", []Task{task(Forget, "0 5 * * *", planned("2026-03-02 05:00")), task(Verify, "0 5 * * *", planned("2026-03-02 05:00"), on("web-1"))},
 			true, "nothing runs; 2026-03-02 05:00 OperationUnderWay; 2026-03-02 05:00 OperationUnderWay; again never"},
 		{"nothing is run on a host that is offline", "2026-03-02 06:00", []Task{task(Forget, "0 5 * * *", planned("2026-03-02 05:00"), offline)},
@@ -158,6 +166,9 @@ func TestDecide(t *testing.T) {
 			false, "nothing runs; 2026-03-03 11:00; again 2026-03-03 11:00"},
 		{"a job that expired is made again when the machine has connected since", "2026-03-02 06:00", []Task{task(Forget, "0 5 * * *", planned("2026-03-03 05:00"), done("2026-03-02 05:00"), expired("2026-03-02 05:15"), connectedAt("2026-03-02 05:50"))},
 			false, "forget runs for 2026-03-02 05:00; 2026-03-03 05:00; again 2026-03-03 05:00"},
+		{"a job that expired keeps its place before what became due with it", "2026-03-02 06:15", []Task{
+			task(Forget, "0 5 * * *", planned("2026-03-03 05:00"), done("2026-03-02 05:00"), expired("2026-03-02 05:15")), task(Prune, "0 5 * * *", planned("2026-03-02 05:00"))},
+			false, "forget runs for 2026-03-02 05:00; 2026-03-03 05:00; 2026-03-02 05:00 OthersFirst; again 2026-03-03 05:00"},
 		{"a job that expired waits for its machine", "2026-03-02 08:00", []Task{task(Forget, "0 5 * * *", planned("2026-03-03 05:00"), done("2026-03-02 05:00"), expired("2026-03-02 05:15"), offline)},
 			false, "nothing runs; 2026-03-03 05:00; again 2026-03-03 05:00"},
 		{"a job that expired on a connected machine is made again after an hour, not at once", "2026-03-02 06:00", []Task{task(Forget, "0 5 * * *", planned("2026-03-03 05:00"), done("2026-03-02 05:00"), expired("2026-03-02 05:15"), connectedAt("2026-03-01 00:00"))},
