@@ -36,7 +36,7 @@ func (m *Manager) attempt(x *execution) error {
 	case wire.JobRestore:
 		return w.restore()
 	case wire.JobInit:
-		return r.Init(x.ctx, repository, x.watch)
+		return w.init()
 	case wire.JobForget:
 		return w.forget()
 	case wire.JobPrune:
@@ -55,38 +55,46 @@ func (m *Manager) attempt(x *execution) error {
 type work struct {
 	*execution
 	manager    *Manager
-	restic     runner
+	restic     runners
 	repository restic.Repository
 }
 
-// healed does something that needs the repository. When that fails on a lock, stale locks are removed, and it is done again if there were any.
-func (w *work) healed(do func() error) error {
-	err := do()
+// healed does something that needs the repository. When that fails on a lock, stale locks are removed, and it is done again, this time with all patience for
+// those that are not stale. It ends there when there was no stale one, and no more patience than at first.
+func (w *work) healed(do func(r runner) error) error {
+	err := do(w.restic.first)
 	if !errors.Is(err, restic.ErrLocked) || w.ctx.Err() != nil {
 		return err
 	}
 	w.watch.note("the repository is locked; looking for stale locks")
-	removed, unlockErr := w.restic.Unlock(w.ctx, w.repository, w.watch)
+	removed, unlockErr := w.restic.patient.Unlock(w.ctx, w.repository, w.watch)
 	w.result.LocksRemoved += int64(removed)
 	switch {
 	case unlockErr != nil:
 		w.watch.note("removing stale locks failed: %v", unlockErr)
 		return err
-	case removed == 0:
+	case removed > 0:
+		w.watch.note("stale locks removed: %d; trying again", removed)
+	default:
 		w.watch.note("no lock is stale: another process is at work, or was cut off on another machine less than half an hour ago")
-		return err
+		if w.restic.first == w.restic.patient {
+			return err
+		}
 	}
-	w.watch.note("stale locks removed: %d; trying again", removed)
-	return do()
+	return do(w.restic.patient)
+}
+
+func (w *work) init() error {
+	return w.restic.patient.Init(w.ctx, w.repository, w.watch)
 }
 
 func (w *work) backup() error {
 	if err := w.manager.hooksBefore(w.execution); err != nil {
 		return err
 	}
-	return w.healed(func() error {
+	return w.healed(func(r runner) error {
 		w.resticBegan = w.manager.now()
-		done, err := w.restic.Backup(w.ctx, w.backupOptions(), w.watch)
+		done, err := r.Backup(w.ctx, w.backupOptions(), w.watch)
 		w.result.backup(done)
 		return err
 	})
@@ -97,8 +105,8 @@ func (w *work) restore() error {
 	if err != nil {
 		return &preparation{wire.ReasonRefused, fmt.Sprintf("%s: %v", wire.RefusalNotAllowed, err)}
 	}
-	return w.healed(func() error {
-		done, err := w.restic.Restore(w.ctx, w.restoreOptions(target), w.watch)
+	return w.healed(func(r runner) error {
+		done, err := r.Restore(w.ctx, w.restoreOptions(target), w.watch)
 		w.result.restore(done, target)
 		return err
 	})

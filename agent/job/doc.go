@@ -34,8 +34,8 @@
 //
 // # Locks and attempts
 //
-// A job that fails on a lock has stale locks removed, which restic alone decides; if there were any, it goes on at once. A job that is still locked out, or that does not
-// reach its repository, is tried again after RetryBackoff. In between it has left its turn, so that other jobs of the repository run, and comes back to the
+// A job waits for a lock for firstPatience. Then stale locks are removed, restic alone deciding which are, and it goes on at once, now with all the patience
+// of RetryLock for a living one. A job that is still locked out, or that does not reach its repository, is tried again after RetryBackoff. In between it has left its turn, so that other jobs of the repository run, and comes back to the
 // end of the queue; its cancellation, its deadline and the agent's end reach it meanwhile. A lock that a killed restic left on another machine is stale
 // after half an hour, and the default backoff is longer than that: it never stops forget or prune for good. Nothing else is tried again, and no init.
 //

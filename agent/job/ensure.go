@@ -91,7 +91,7 @@ func (m *Manager) probe(t *task) (restic.State, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.Probe(t.ctx, repository, probeWatch{m.view(&t.job)})
+	return r.patient.Probe(t.ctx, repository, probeWatch{m.view(&t.job)})
 }
 
 func (m *Manager) whyNoInit(id string) string {

@@ -21,6 +21,7 @@ var begin = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 type call struct {
 	ctx        context.Context
 	what       string
+	patient    bool
 	repository restic.Repository
 	backup     restic.BackupOptions
 	restore    restic.RestoreOptions
@@ -49,9 +50,13 @@ type reply struct {
 func (c call) done(r reply) { c.answer <- r }
 
 // fakeRestic hands each call to the test, and ends it with the context as restic does.
-type fakeRestic struct{ calls chan call }
+type fakeRestic struct {
+	calls   chan call
+	patient bool // has more patience than another one
+}
 
 func (f *fakeRestic) call(c call) reply {
+	c.patient = f.patient
 	answer := make(chan reply, 1)
 	c.answer = answer
 	f.calls <- c
@@ -190,7 +195,7 @@ func (f *fixture) open(change ...func(*Options)) {
 		f.t.Fatal(err)
 	}
 	fake := f.restic
-	m.newRunner = func(context.Context, *Job) (runner, error) { return fake, nil }
+	m.newRunner = func(context.Context, *Job) (runners, error) { return runners{fake, fake}, nil }
 	f.Manager = m
 	f.t.Cleanup(m.Close)
 }

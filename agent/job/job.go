@@ -135,3 +135,28 @@ type runner interface {
 	Check(context.Context, restic.CheckOptions, restic.Observer) (restic.CheckResult, error)
 	Stats(context.Context, restic.Repository, restic.Limits, restic.Observer) (uint64, error)
 }
+
+// runners are what one attempt works with.
+type runners struct {
+	// first waits for a lock for a moment only, so that a stale one is noticed soon; patient as long as it may. They are the same when that is no longer.
+	first, patient runner
+}
+
+// firstPatience is how long the first try of an attempt waits for a lock.
+const firstPatience = 10 * time.Second
+
+func (m *Manager) resticRunner(ctx context.Context, j *Job) (runners, error) {
+	binary, err := m.options.Restic(ctx)
+	if err != nil {
+		return runners{}, err
+	}
+	patient := &restic.Runner{Binary: binary, Hostname: j.ResticHost, CacheDir: m.options.CacheDir, TempDir: m.options.TempDir, Proxy: m.options.Proxy,
+		RetryLock: m.options.RetryLock, UnreachableAfter: m.options.UnreachableAfter, Grace: m.options.Grace, Limits: m.limits(j), DumpHelper: m.options.DumpHelper,
+		Logger: m.options.Logger.With("job", j.Ref.JobID)}
+	first := patient
+	if patient.RetryLock == 0 || patient.RetryLock > firstPatience {
+		first = new(*patient)
+		first.RetryLock = firstPatience
+	}
+	return runners{first, patient}, nil
+}

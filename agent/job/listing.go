@@ -91,7 +91,7 @@ func (m *Manager) listing(t *task, own Own, measure bool) (fresh wire.Repository
 		return fresh, false, err
 	}
 	watch := probeWatch{m.view(&t.job)}
-	snapshots, err := r.Snapshots(t.ctx, repository, restic.SnapshotFilter{Host: own.ResticHost}, watch)
+	snapshots, err := r.patient.Snapshots(t.ctx, repository, restic.SnapshotFilter{Host: own.ResticHost}, watch)
 	if !m.waits(&t.job, wire.ReasonLocked) { // a listing takes no lock, and so sees none
 		watch.view.ended(err, err == nil, m.waits(&t.job, ""))
 	}
@@ -103,7 +103,7 @@ func (m *Manager) listing(t *task, own Own, measure bool) (fresh wire.Repository
 	if !measure {
 		return fresh, false, nil
 	}
-	raw, err := r.Stats(t.ctx, repository, m.limits(&t.job), watch)
+	raw, err := r.patient.Stats(t.ctx, repository, m.limits(&t.job), watch)
 	if err != nil {
 		if t.ctx.Err() == nil {
 			m.options.Logger.Warn("the size of the repository cannot be measured; it is tried again after the next job", "error", err)

@@ -54,8 +54,8 @@ func (w *work) forget() error {
 func (w *work) forgetGroup(i int) error {
 	g, result := w.job.Forget.Groups[i], &w.forgetting.groups[i]
 	w.watch.note("forget %s of %s", g.Name, g.Host)
-	err := w.healed(func() error {
-		done, err := w.restic.Forget(w.ctx, restic.ForgetOptions{Repository: w.repository, Host: g.ResticHost, Tag: g.Tag, Keep: restic.Retention(g.Retention), Limits: w.limits()}, w.watch)
+	err := w.healed(func(r runner) error {
+		done, err := r.Forget(w.ctx, restic.ForgetOptions{Repository: w.repository, Host: g.ResticHost, Tag: g.Tag, Keep: restic.Retention(g.Retention), Limits: w.limits()}, w.watch)
 		result.Kept, result.Removed, result.Refused = int64(done.Kept), int64(done.Removed), int64(done.Refused)
 		w.result.ExitCode = done.ExitCode
 		return err
@@ -125,8 +125,8 @@ func rank(g wire.ForgetGroupResult) int {
 }
 
 func (w *work) prune() error {
-	return w.healed(func() error {
-		done, err := w.restic.Prune(w.ctx, restic.PruneOptions{Repository: w.repository, MaxUnused: w.job.Prune.MaxUnused, MaxRepackSize: w.job.Prune.MaxRepackSize,
+	return w.healed(func(r runner) error {
+		done, err := r.Prune(w.ctx, restic.PruneOptions{Repository: w.repository, MaxUnused: w.job.Prune.MaxUnused, MaxRepackSize: w.job.Prune.MaxRepackSize,
 			Limits: w.limits()}, w.watch)
 		w.result.ExitCode = done.ExitCode
 		w.result.Prune = &wire.PruneSummary{BytesFreed: count(done.BytesFreed), BytesRemaining: count(done.BytesRemaining), BytesUnused: count(done.BytesUnused)}
@@ -135,8 +135,8 @@ func (w *work) prune() error {
 }
 
 func (w *work) check() error {
-	return w.healed(func() error {
-		done, err := w.restic.Check(w.ctx, restic.CheckOptions{Repository: w.repository, ReadDataSubset: w.job.Check.ReadDataSubset, Limits: w.limits()}, w.watch)
+	return w.healed(func(r runner) error {
+		done, err := r.Check(w.ctx, restic.CheckOptions{Repository: w.repository, ReadDataSubset: w.job.Check.ReadDataSubset, Limits: w.limits()}, w.watch)
 		w.result.ExitCode = done.ExitCode
 		if err != nil && !errors.Is(err, restic.ErrDamaged) {
 			return err // restic counts an error then too, which says nothing about the repository
@@ -150,7 +150,7 @@ func (w *work) check() error {
 }
 
 func (w *work) unlock() error {
-	removed, err := w.restic.Unlock(w.ctx, w.repository, w.watch)
+	removed, err := w.restic.patient.Unlock(w.ctx, w.repository, w.watch)
 	w.result.LocksRemoved += int64(removed)
 	if err == nil {
 		w.result.ExitCode = 0
@@ -162,8 +162,8 @@ func (w *work) unlock() error {
 // verify runs a restore drill.
 func (w *work) verify() error {
 	var summary wire.VerifySummary
-	err := w.healed(func() (err error) {
-		summary, err = w.manager.drill(w.ctx, w.restic, drill.Options{Repository: w.repository, Verify: *w.job.Verify, ScratchDir: w.manager.options.ScratchDir,
+	err := w.healed(func(r runner) (err error) {
+		summary, err = w.manager.drill(w.ctx, r, drill.Options{Repository: w.repository, Verify: *w.job.Verify, ScratchDir: w.manager.options.ScratchDir,
 			Limits: w.limits(), Observer: w.watch, LiveHost: w.job.ResticHost})
 		return err
 	})

@@ -23,7 +23,7 @@ type Manager struct {
 	states  *repositories
 	stats   *stats
 	// These are replaced in tests.
-	newRunner func(context.Context, *Job) (runner, error)
+	newRunner func(context.Context, *Job) (runners, error)
 	runHook   func(context.Context, hook.Call) error
 	drill     func(context.Context, drill.Restic, drill.Options) (wire.VerifySummary, error)
 
@@ -74,16 +74,6 @@ func Open(options Options) (*Manager, error) {
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	m.ledger.prune(m.now())
 	return m, nil
-}
-
-func (m *Manager) resticRunner(ctx context.Context, j *Job) (runner, error) {
-	binary, err := m.options.Restic(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &restic.Runner{Binary: binary, Hostname: j.ResticHost, CacheDir: m.options.CacheDir, TempDir: m.options.TempDir, Proxy: m.options.Proxy,
-		RetryLock: m.options.RetryLock, UnreachableAfter: m.options.UnreachableAfter, Grace: m.options.Grace, Limits: m.limits(j), DumpHelper: m.options.DumpHelper,
-		Logger: m.options.Logger.With("job", j.Ref.JobID)}, nil
 }
 
 func (m *Manager) now() time.Time { return m.options.Clock.Now().Round(0).UTC() }
