@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -90,6 +93,7 @@ func TestHooksAndCommandsOfASourceGroupTakeAPermissionOfTheirOwn(t *testing.T) {
 
 	expectForbidden(t, editor.Create(t.Context(), object(t, namespace, sourceGroup, fields{"spec.hooks": hooks()})), "spec.hooks are commands that run as root", permission)
 	expectForbidden(t, editor.Create(t.Context(), object(t, namespace, dumpGroup)), "spec.command runs as root", permission)
+	expectForbidden(t, editor.Create(t.Context(), object(t, namespace, dumpGroup, fields{"metadata.name": nil, "metadata.generateName": "dump-"})), "spec.command runs as root", permission)
 
 	files := object(t, namespace, sourceGroup)
 	if err := editor.Create(t.Context(), files); err != nil {
@@ -166,6 +170,9 @@ func TestAnExecutorTakesAPermissionOfItsOwn(t *testing.T) {
 		t.Errorf("an editor labels it: %v", err)
 	}
 	expectForbidden(t, editor.Delete(t.Context(), m), "delete on repomaintenances/executor")
+	if err := editor.DeleteAllOf(t.Context(), m.DeepCopy(), client.InNamespace(namespace)); err == nil || !strings.Contains(err.Error(), "delete on repomaintenances/executor") {
+		t.Errorf("an editor deletes all of them: %v", err)
+	}
 
 	t.Log("one that the controllers made goes with their own account, whatever was written into it")
 	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:"true"}}}`, v1alpha1.LabelDefault)
@@ -178,4 +185,47 @@ func TestAnExecutorTakesAPermissionOfItsOwn(t *testing.T) {
 	if err := namespaceAdmin.Delete(t.Context(), m); err != nil {
 		t.Errorf("the namespace's admin deletes it: %v", err)
 	}
+}
+
+// A policy that Kubernetes' own controllers do not pass would keep a namespace from ever going, and a Host's default RepoMaintenance after the Host.
+func TestKubernetesItselfDeletesAnExecutor(t *testing.T) {
+	cp := installed(t)
+	namespace := cp.NewNamespace(t, "going")
+	for _, account := range []string{"namespace-controller", "generic-garbage-collector"} {
+		t.Run(account, func(t *testing.T) {
+			m := object(t, namespace, repoMaintenance, fields{"spec.executorRef": map[string]any{"name": "vault"}})
+			if err := admin(t, cp).Create(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			if err := impersonate(t, cp, "system:serviceaccount:kube-system:"+account).Delete(t.Context(), m); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestANamespaceWithAnExecutorAndHooksCanBeDeleted(t *testing.T) {
+	cp := installed(t)
+	namespace, c := cp.NewNamespace(t, "going"), admin(t, cp)
+	for _, o := range []client.Object{
+		object(t, namespace, repoMaintenance, fields{"spec.executorRef": map[string]any{"name": "vault"}}), object(t, namespace, dumpGroup), object(t, namespace, host, fields{"spec.hooks": hooks()}),
+	} {
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, 2*time.Minute, "the namespace is gone", func(ctx context.Context) error {
+		left := &corev1.Namespace{}
+		err := c.Get(ctx, client.ObjectKey{Name: namespace}, left)
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		return fmt.Errorf("it is still there: %+v", left.Status)
+	})
 }
