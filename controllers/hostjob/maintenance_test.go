@@ -327,6 +327,7 @@ func TestForeignCredentialsAreReplacedAndNeverSigned(t *testing.T) {
 func TestCredentialsAreGoneWithTheEndOfTheJob(t *testing.T) {
 	f := newFixture(t)
 	f.withAdmin()
+	digests := map[string]bool{}
 	for _, end := range []struct {
 		name string
 		end  func(j *v1alpha1.HostJob)
@@ -342,6 +343,10 @@ func TestCredentialsAreGoneWithTheEndOfTheJob(t *testing.T) {
 			if len(j.Status.Credentials) != 1 || j.Status.CredentialsDigest == "" {
 				t.Fatal("no credentials to begin with")
 			}
+			if digests[j.Status.CredentialsDigest] {
+				t.Error("two jobs with one Secret have the same digest: it tells who shares credentials")
+			}
+			digests[j.Status.CredentialsDigest] = true
 			end.end(j)
 			writes := 0
 			r := f.reconciler()
