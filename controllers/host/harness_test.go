@@ -155,15 +155,17 @@ func (h *harness) client(live client.WithWatch) client.Client {
 			if err := c.List(ctx, list, client.InNamespace(options.Namespace)); err != nil {
 				return err
 			}
-			is := func(index string, keys []string) bool {
+			not := func(index string, keys []string) bool {
 				want, asked := options.FieldSelector.RequiresExactMatch(index)
-				return asked && slices.Contains(keys, want)
+				return asked && !slices.Contains(keys, want)
 			}
 			switch list := list.(type) {
 			case *v1alpha1.HostList:
-				list.Items = slices.DeleteFunc(list.Items, func(h v1alpha1.Host) bool { return !is(indexRepository, byRepository(&h)) })
+				list.Items = slices.DeleteFunc(list.Items, func(h v1alpha1.Host) bool {
+					return not(indexRepository, byRepository(&h)) || not(indexSecret, bySecret(&h))
+				})
 			case *v1alpha1.RepoMaintenanceList:
-				list.Items = slices.DeleteFunc(list.Items, func(m v1alpha1.RepoMaintenance) bool { return !is(indexMaintained, byMaintained(&m)) })
+				list.Items = slices.DeleteFunc(list.Items, func(m v1alpha1.RepoMaintenance) bool { return not(indexMaintained, byMaintained(&m)) })
 			default:
 				h.t.Errorf("no index of %T is known here", list)
 			}

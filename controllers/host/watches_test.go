@@ -3,8 +3,10 @@ package host
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -107,5 +109,39 @@ func TestWhichChangesOfASetAreLookedAt(t *testing.T) {
 	// One that was written from a stale copy of the Host is looked at again.
 	if !setChanged.Create(event.CreateEvent{Object: &v1alpha1.ScheduleSet{}}) {
 		t.Error("a new set is not looked at")
+	}
+}
+
+func TestWhichHostsASecretAndARepoMaintenanceConcern(t *testing.T) {
+	h := newHarness(t)
+	with := func(name, url string, change func(*v1alpha1.Repository)) *v1alpha1.Host {
+		host := newHost(name)
+		host.Spec.Repository = v1alpha1.Repository{URL: url}
+		change(&host.Spec.Repository)
+		return host
+	}
+	ordinary := func(r *v1alpha1.Repository) { r.CredentialsSecretRef = &v1alpha1.LocalReference{Name: "ordinary"} }
+	admin := func(r *v1alpha1.Repository) { r.AdminCredentialsSecretRef = &v1alpha1.LocalReference{Name: "admin"} }
+	h.create(with("db-1", "/srv/shared", admin), with("db-2", "/srv/shared/", admin), with("db-3", "/srv/alone", admin), with("web-1", "/srv/shared", ordinary))
+	names := func(requests []ctrl.Request) []string {
+		var names []string
+		for _, r := range requests {
+			names = append(names, r.Name)
+		}
+		return names
+	}
+	for secret, want := range map[string][]string{
+		"ordinary": {"web-1"}, "admin": {"db-1", "db-2", "db-3"}, "db-2-repo": {"db-2"}, "web-1-repo": nil,
+	} {
+		object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: secret}}
+		if diff := cmp.Diff(want, names(h.hostsOfSecret(t.Context(), object))); diff != "" {
+			t.Errorf("Secret %s (-want +got):\n%s", secret, diff)
+		}
+	}
+	// Those with admin credentials, on the same repository as one that it selects.
+	m := newMaintenance("one", "")
+	m.Namespace, m.Spec.HostSelector, m.Spec.HostRef = h.namespace, nil, &v1alpha1.LocalReference{Name: "web-1"}
+	if diff := cmp.Diff([]string{"db-1", "db-2"}, names(h.hostsOfMaintenance(t.Context(), m))); diff != "" {
+		t.Errorf("RepoMaintenance (-want +got):\n%s", diff)
 	}
 }
