@@ -25,15 +25,17 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 			return errUnchanged
 		}
 		if ack.Applied {
+			// An agent tells the set in force at each connect, also while the published one is refused: that stays on record.
+			refusal := set.Status.Refusal
+			stands := refusal != nil && refusal.Revision == set.Spec.Revision && refusal.Revision != ack.Revision
 			notAllowed := notAllowedOf(ack.NotAllowed)
-			if set.Status.AppliedRevision == ack.Revision && set.Status.Refusal == nil {
-				if slices.Equal(set.Status.NotAllowed, notAllowed) {
-					return errUnchanged
-				}
-			} else {
-				set.Status.OfferedRevision = ack.Revision
+			if set.Status.AppliedRevision != ack.Revision || refusal != nil && !stands {
 				noteApplied(set, ack.Revision, w.now())
-				set.Status.Refusal = nil
+				if !stands {
+					set.Status.OfferedRevision, set.Status.Refusal = ack.Revision, nil
+				}
+			} else if slices.Equal(set.Status.NotAllowed, notAllowed) {
+				return errUnchanged
 			}
 			set.Status.NotAllowed = notAllowed
 			return nil

@@ -243,6 +243,52 @@ func TestSetAcks(t *testing.T) {
 	}
 }
 
+func TestARefusalStaysWhileTheRefusedSetIsThePublishedOne(t *testing.T) {
+	f := newFixture(t)
+	s := f.connect(1, "p1")
+	ack := func(ack wire.SetAck, writes int) v1alpha1.ScheduleSetStatus {
+		t.Helper()
+		f.meter.wrote()
+		if err := f.SetAcked(t.Context(), s, &ack); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.meter.wrote()["schedulesets"]; got != writes {
+			t.Errorf("%+v cost %d writes, want %d", ack, got, writes)
+		}
+		return f.set().Status
+	}
+	publish := func(revision string) {
+		t.Helper()
+		set := f.set()
+		set.Spec.Revision = revision
+		if err := f.client.Update(t.Context(), set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inForce := wire.SetAck{Revision: "r1", Applied: true}
+	ack(inForce, 1)
+	publish("r2")
+	ack(wire.SetAck{Revision: "r2", Reason: wire.RefusalBadSignature, Message: "no"}, 1)
+	again := f.newcomer(2, "p1")
+	again.AppliedRevision = "r1"
+	if err := f.Connect(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	s = again.Session
+	if got := ack(inForce, 0); got.Refusal == nil || got.OfferedRevision != "r2" || got.AppliedRevision != "r1" {
+		t.Errorf("after a reconnect: %+v", got)
+	}
+	hooks := inForce
+	hooks.NotAllowed = []wire.NotAllowed{{What: "hooks", Message: "set allow.hooks"}}
+	if got := ack(hooks, 1); got.Refusal == nil || len(got.NotAllowed) != 1 {
+		t.Errorf("after agent.yaml changed: %+v", got)
+	}
+	publish("r1")
+	if got := ack(hooks, 1); got.Refusal != nil || got.OfferedRevision != "r1" {
+		t.Errorf("after the set in force was published again: %+v", got)
+	}
+}
+
 func TestWhatTheMachineDoesNotAllowStandsBesideTheAppliedSet(t *testing.T) {
 	f := newFixture(t)
 	older := f.connect(1, "p1")
