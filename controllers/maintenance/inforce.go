@@ -3,6 +3,7 @@ package maintenance
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -43,7 +44,7 @@ func Selected(m *v1alpha1.RepoMaintenance, hosts []v1alpha1.Host) []*v1alpha1.Ho
 // IsDefault tells whether a RepoMaintenance was made for a Host that none selected, and may go by itself.
 func IsDefault(m *v1alpha1.RepoMaintenance) bool { return m.Labels[v1alpha1.LabelDefault] == "true" }
 
-// Index answers for many hosts of one namespace which RepoMaintenance counts. It is only read after NewIndex, and may be shared.
+// Index answers for many hosts of one namespace which RepoMaintenance counts. It may be shared.
 type Index struct {
 	byName    map[string][]*entry // those with a hostRef
 	selecting []*entry
@@ -51,7 +52,7 @@ type Index struct {
 
 type entry struct {
 	*v1alpha1.RepoMaintenance
-	valid    bool
+	valid    func() bool     // parses cron expressions: asked only of those that may count
 	selector labels.Selector // nil: by name
 }
 
@@ -60,7 +61,7 @@ func NewIndex(all []v1alpha1.RepoMaintenance) *Index {
 	index := &Index{byName: map[string][]*entry{}}
 	for i := range all {
 		m := &all[i]
-		e := &entry{RepoMaintenance: m, valid: CheckSpec(&m.Spec) == nil}
+		e := &entry{RepoMaintenance: m, valid: sync.OnceValue(func() bool { return CheckSpec(&m.Spec) == nil })}
 		switch {
 		case !m.DeletionTimestamp.IsZero():
 		case m.Spec.HostRef != nil:
@@ -75,7 +76,7 @@ func NewIndex(all []v1alpha1.RepoMaintenance) *Index {
 	return index
 }
 
-// Selecting returns those that select a host: the one that counts first, then in the order in which they would take its place. Invalid ones are among them.
+// Selecting returns those that select a host, in the order in which they count: those that people made first, then the oldest. Invalid ones are among them.
 func (x *Index) Selecting(host *v1alpha1.Host) []*v1alpha1.RepoMaintenance {
 	var found []*v1alpha1.RepoMaintenance
 	for _, e := range x.entriesFor(host) {
@@ -89,7 +90,7 @@ func (x *Index) InForce(host *v1alpha1.Host) *v1alpha1.RepoMaintenance {
 	entries := x.entriesFor(host)
 	people := slices.ContainsFunc(entries, func(e *entry) bool { return !IsDefault(e.RepoMaintenance) })
 	for _, e := range entries {
-		if e.valid && !(people && IsDefault(e.RepoMaintenance)) {
+		if !(people && IsDefault(e.RepoMaintenance)) && e.valid() {
 			return e.RepoMaintenance
 		}
 	}
@@ -120,7 +121,6 @@ func (x *Index) entriesFor(host *v1alpha1.Host) []*entry {
 	slices.SortFunc(entries, func(a, b *entry) int {
 		return cmp.Or(
 			compareBools(IsDefault(a.RepoMaintenance), IsDefault(b.RepoMaintenance)),
-			compareBools(!a.valid, !b.valid),
 			a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 			cmp.Compare(a.Name, b.Name),
 		)
