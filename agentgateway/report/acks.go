@@ -25,7 +25,7 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 			return errUnchanged
 		}
 		if ack.Applied {
-			// An agent tells the set in force at each connect, also while the published one is refused: that stays on record.
+			// An agent tells the set in force again when it connects, also while the published one is refused: that stays on record.
 			refusal := set.Status.Refusal
 			stands := refusal != nil && refusal.Revision == set.Spec.Revision && refusal.Revision != ack.Revision
 			notAllowed := notAllowedOf(ack.NotAllowed)
