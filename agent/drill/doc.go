@@ -12,11 +12,13 @@
 // # How a group is drilled
 //
 // The newest snapshot by host and tag is listed as a stream, and a uniform sample of its regular files is kept (reservoir sampling): memory is bounded by the
-// sample, whatever the size of the snapshot. The sample is restored in one run. Each restored file is hashed, and compared with the
-// hash of `restic dump` of the same file, which takes another way through restic: a restore that writes the wrong thing is noticed.
-// Where the file on the machine has the size and time of modification of the snapshot's, its content is compared too: that shows that
-// the backup read the right thing. A live file that was changed since without its times telling (its inode changed after the snapshot)
-// proves nothing, and is only noted.
+// sample, whatever the size of the snapshot. The sample is restored in one run, and each restored file is hashed. Where the file on the machine has
+// the size and time of modification of the snapshot's, it is compared with that first: equal content shows that the backup read the right thing and that the restore
+// gives it back, and costs a read of the disk.
+//
+// Where there is no such file, or it differs, the hash is compared with that of `restic dump` of the same file, which takes another way through restic
+// and tells who is right: a restore that writes the wrong thing fails; so does a snapshot that holds something else than the unchanged file. A live
+// file that was changed since without its times telling (its inode changed after the snapshot) proves nothing, and is only noted.
 //
 // # Bounds
 //
@@ -32,8 +34,8 @@
 //
 // # Trade-offs
 //
-// A dump per file costs about a second each: a sample of ten is worth it, one of thousands takes its time. Files that are drawn twice, as
-// hard links, are restored twice.
+// A dump costs about a second (restic derives its key anew): a large sample of files that changed since the backup takes its time. Files that
+// are drawn twice, as hard links, are restored twice.
 //
 // # Locks
 //

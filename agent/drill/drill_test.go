@@ -279,15 +279,16 @@ func TestTheLiveFileIsComparedWhileItIsUnchanged(t *testing.T) {
 		snapshot       time.Time
 		host           string
 		matching, fail int64
+		dumps          int
 		says           string
 	}{
-		{"the same content", "content", mtime, now.Add(time.Hour), "", 1, 0, ""},
-		{"another content behind unchanged times is a fault", "CONTENT", mtime, now.Add(time.Hour), "", 0, 1, "has another content"},
-		{"another content that was written after the snapshot is none", "CONTENT", mtime, now.Add(-time.Minute), "", 0, 0, "changed after the snapshot"},
-		{"another time of modification says nothing", "CONTENT", now, now.Add(time.Hour), "", 0, 0, ""},
-		{"another size neither", "CONTENT!", mtime, now.Add(time.Hour), "", 0, 0, ""},
-		{"another host's files are not here", "CONTENT", mtime, now.Add(time.Hour), "shop.web-2", 0, 0, ""},
-		{"this host's are", "content", mtime, now.Add(time.Hour), "shop.web-1", 1, 0, ""},
+		{"the same content", "content", mtime, now.Add(time.Hour), "", 1, 0, 0, ""},
+		{"another content behind unchanged times is a fault", "CONTENT", mtime, now.Add(time.Hour), "", 0, 1, 1, "has another content"},
+		{"another content that was written after the snapshot is none", "CONTENT", mtime, now.Add(-time.Minute), "", 0, 0, 1, "changed after the snapshot"},
+		{"another time of modification says nothing", "CONTENT", now, now.Add(time.Hour), "", 0, 0, 1, ""},
+		{"another size neither", "CONTENT!", mtime, now.Add(time.Hour), "", 0, 0, 1, ""},
+		{"another host's files are not here", "CONTENT", mtime, now.Add(time.Hour), "shop.web-2", 0, 0, 1, ""},
+		{"this host's are", "content", mtime, now.Add(time.Hour), "shop.web-1", 1, 0, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "file")
@@ -304,10 +305,28 @@ func TestTheLiveFileIsComparedWhileItIsUnchanged(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.FilesMatchingLive != tt.matching || s.FilesFailed != tt.fail || s.FilesVerified != 1-tt.fail || !heard.say(tt.says) {
-				t.Errorf("summary is %+v, log %q", s, heard.lines)
+			if s.FilesMatchingLive != tt.matching || s.FilesFailed != tt.fail || s.FilesVerified != 1-tt.fail || !heard.say(tt.says) || f.dumps != tt.dumps {
+				t.Errorf("%d dumps, summary is %+v, log %q", f.dumps, s, heard.lines)
 			}
 		})
+	}
+}
+
+func TestTheSnapshotItselfTellsWhetherTheRestoreIsWrongOrTheFileHere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	mtime := time.Now().Add(-time.Hour)
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, mtime, mtime); err != nil {
+		t.Fatal(err)
+	}
+	wrong := "CONTENT"
+	f := &fake{t: t, taken: time.Now().Add(time.Hour), mtime: mtime, files: map[string]map[string]string{"etc": {path: "content"}}, written: func(string, string) *string { return &wrong }}
+	o, heard := options(t, "etc")
+	s, err := Run(t.Context(), f, o)
+	if err != nil || s.FilesFailed != 1 || !heard.say("the restored file is not what the snapshot holds") {
+		t.Errorf("summary is %+v, %v, log %q", s, err, heard.lines)
 	}
 }
 

@@ -30,6 +30,7 @@ type fake struct {
 
 	tag      string // of the listing under way
 	restored []string
+	dumps    int
 	// written replaces what a restore writes, and dumped what a dump writes; nil leaves a file out, or fails.
 	written, dumped func(path, content string) *string
 
@@ -69,6 +70,7 @@ func (f *fake) List(_ context.Context, _ restic.Repository, id string, each func
 }
 
 func (f *fake) Dump(_ context.Context, _ restic.Repository, _, path string, w io.Writer, _ restic.Observer) error {
+	f.dumps++
 	content := f.files[f.tag][path]
 	if f.dumped != nil {
 		changed := f.dumped(path, content)

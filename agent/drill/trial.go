@@ -78,41 +78,59 @@ func (t *trial) file(ctx context.Context, root *os.Root, n restic.Node, whyMissi
 		t.fail(n, "the restored file: "+err.Error())
 		return nil
 	}
+	live, state := t.hashLive(ctx, n, bytesOf(n))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if state != liveOther && live == restored {
+		t.verified(bytesOf(n), true)
+		return nil
+	}
+	// Nothing here to compare with, or a difference: the snapshot itself tells which of the two is right.
 	dumped, _, err := t.dump(ctx, n, bytesOf(n)+1)
 	switch {
 	case ctx.Err() != nil || err != nil && circumstance(err):
 		return err
 	case err != nil:
 		t.fail(n, "it cannot be read from the snapshot: "+err.Error())
-		return nil
 	case dumped != restored:
 		t.fail(n, "the restored file is not what the snapshot holds")
-		return nil
+	default:
+		t.judgeLive(n, bytesOf(n), live == dumped, state)
 	}
-	return t.compareLive(ctx, n, bytesOf(n), dumped)
+	return nil
 }
 
-// compareLive counts a file that is good so far, and compares it with the machine's own. n's first limit bytes have the given digest.
-func (t *trial) compareLive(ctx context.Context, n restic.Node, limit int64, want digest) error {
-	if t.o.LiveHost == "" || t.o.LiveHost == t.group.ResticHost {
-		live, state := hashLive(ctx, n, limit, t.snapshot.Time)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case state == liveOther:
-		case live == want:
-			t.live++
-			t.summary.FilesMatchingLive++
-		case state == liveTouched:
-			t.note("%s differs from the file here, which was changed after the snapshot without its time of modification telling", n.Path)
-		default:
-			t.fail(n, "the file here has another content, though its size and times say that it did not change since the backup")
-			return nil
-		}
+// judgeLive counts a file whose first read bytes are good so far, unless the machine's own says otherwise.
+func (t *trial) judgeLive(n restic.Node, read int64, equal bool, state liveState) {
+	switch {
+	case state == liveOther:
+		t.verified(read, false)
+	case equal:
+		t.verified(read, true)
+	case state == liveTouched:
+		t.note("%s differs from the file here, which was changed after the snapshot without its time of modification telling", n.Path)
+		t.verified(read, false)
+	default:
+		t.fail(n, "the file here has another content, though its size and times say that it did not change since the backup")
 	}
+}
+
+func (t *trial) verified(read int64, live bool) {
 	t.result.FilesVerified++
-	t.summary.BytesVerified += limit
-	return nil
+	t.summary.BytesVerified += read
+	if live {
+		t.live++
+		t.summary.FilesMatchingLive++
+	}
+}
+
+// hashLive hashes the first limit bytes of the machine's own file; of another host's there is none here.
+func (t *trial) hashLive(ctx context.Context, n restic.Node, limit int64) (digest, liveState) {
+	if t.o.LiveHost != "" && t.o.LiveHost != t.group.ResticHost {
+		return digest{}, liveOther
+	}
+	return hashLive(ctx, n, limit, t.snapshot.Time)
 }
 
 // beginning reads the first limit bytes of a file that is too large to be restored. restic checks what it reads against the hashes in the repository.
@@ -131,7 +149,12 @@ func (t *trial) beginning(ctx context.Context, n restic.Node, limit int64) error
 		t.fail(n, fmt.Sprintf("it ends after %d bytes, and has %d in the snapshot's list", read, n.Size))
 		return nil
 	}
-	return t.compareLive(ctx, n, limit, got)
+	live, state := t.hashLive(ctx, n, limit)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	t.judgeLive(n, limit, live == got, state)
+	return nil
 }
 
 func (t *trial) fail(n restic.Node, why string) {
