@@ -183,7 +183,7 @@ func TestRealMaintenanceOfAnAppendOnlyRepository(t *testing.T) {
 			if r := f.do(repo.as(check), wire.OutcomeFailed, wire.ReasonRepositoryDamaged); len(r.Check.Problems) == 0 {
 				t.Errorf("%+v", r.Check)
 			}
-			verify.Ref.JobID = "verify-2"
+			verify.Ref.JobID, verify.Verify.Sample = "verify-2", 10 // all files, the damaged one among them
 			f.do(repo.as(verify), wire.OutcomeFailed, wire.ReasonVerificationFailed)
 			f.Close()
 			nowhere(t, f.dir, adminPassword)
