@@ -14,8 +14,6 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonInvalid: the spec cannot work; the message names the field and the remedy.
 	ReasonInvalid = "Invalid"
-	// ReasonNotYetSupported: the schema knows it, this version does not act on it.
-	ReasonNotYetSupported = "NotYetSupported"
 	// ReasonReconcileError: an operation failed and is tried again.
 	ReasonReconcileError = "ReconcileError"
 )
