@@ -57,8 +57,12 @@ func (m *Manager) enqueue(t *task) (waits, ok bool) {
 	switch {
 	case t.kind == aJob:
 		m.tasks[t.job.Ref.JobID] = t
-	case q != nil && slices.ContainsFunc(q.waiting, func(x *task) bool { return x.kind == t.kind }):
-		return true, true // one that waits will see what this one would
+	case q != nil:
+		if i := slices.IndexFunc(q.waiting, func(x *task) bool { return x.kind == t.kind }); i >= 0 {
+			// One is enough. It goes the newest way: certificates, caps and credentials may be others by now.
+			q.waiting[i].job, q.waiting[i].ensured = t.job, t.ensured
+			return true, true
+		}
 	}
 	if t.ctx == nil {
 		t.ctx, t.cancel = context.WithCancelCause(m.ctx)
