@@ -163,12 +163,19 @@ func TestAnExecutorTakesAPermissionOfItsOwn(t *testing.T) {
 		"another host":                         {"spec.hostRef.name": "web-2"},
 		"a cron that keeps it out of force":    {"spec.prune.cron": "never"},
 		"the label of one that goes by itself": {"metadata.labels": map[string]any{v1alpha1.LabelDefault: "true"}},
+		"an owner that the garbage collector misses": {"metadata.ownerReferences": []any{map[string]any{
+			"apiVersion": v1alpha1.GroupVersion.String(), "kind": "Host", "name": "gone", "uid": "6d1f0d52-0000-4000-8000-000000000000",
+		}}},
 	} {
 		t.Run(name, func(t *testing.T) { expectForbidden(t, edit.by(editor, change), permission) })
 	}
 	if err := edit.by(editor, fields{"metadata.labels": map[string]any{"team": "shop"}}); err != nil {
 		t.Errorf("an editor labels it: %v", err)
 	}
+	// Whoever may create ServiceAccounts may give one any name.
+	namesake := bind(t, cp, namespace, "edit", "system:serviceaccount:"+namespace+":restic-manager-controller")
+	expectForbidden(t, namesake.Delete(t.Context(), m), "delete on repomaintenances/executor")
+	expectForbidden(t, edit.by(namesake, fields{"spec.executorRef.name": "mine"}), permission)
 	expectForbidden(t, editor.Delete(t.Context(), m), "delete on repomaintenances/executor")
 	if err := editor.DeleteAllOf(t.Context(), m.DeepCopy(), client.InNamespace(namespace)); err == nil || !strings.Contains(err.Error(), "delete on repomaintenances/executor") {
 		t.Errorf("an editor deletes all of them: %v", err)

@@ -114,7 +114,12 @@ func impersonate(t *testing.T, cp *env.ControlPlane, user string) client.Client 
 // userWith acts as a person who holds a ClusterRole in one namespace.
 func userWith(t *testing.T, cp *env.ControlPlane, namespace, clusterRole string) client.Client {
 	t.Helper()
-	user := clusterRole + "@" + namespace
+	return bind(t, cp, namespace, clusterRole, clusterRole+"@"+namespace)
+}
+
+// bind gives a user of any name a role in a namespace.
+func bind(t *testing.T, cp *env.ControlPlane, namespace, clusterRole, user string) client.Client {
+	t.Helper()
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: namespace},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: clusterRole},
