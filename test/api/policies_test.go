@@ -174,7 +174,8 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 		{"the open token of a Host", h, `{"enrollment":{"tokenIDHash":"mine"}}`, "status.enrollment belongs to the controllers"},
 		{"the last check", h, `{"maintenance":{"check":{"result":"Succeeded"}}}`, "status.maintenance belongs to the controllers"},
 		{"that a password was made", h, `{"mintedCredentials":{"secretName":"mine","time":"2026-01-01T00:00:00Z"}}`, "status.mintedCredentials belongs to the controllers"},
-		{"credentials of a command", j, `{"credentials":[{"name":"admin","sealed":"AAAA"}]}`, "status.credentials belongs to the controllers"},
+		{"credentials of a command", j, `{"credentials":[{"name":"admin","sealed":"AAAA"}]}`, "status.credentials and status.credentialsDigest belong to the controllers"},
+		{"the digest of credentials", j, `{"credentialsDigest":"mine"}`, "status.credentials and status.credentialsDigest"},
 		{"a condition of a HostJob", j, condition, "conditions and observedGeneration belong to the controllers"},
 		{"a command", j, `{"command":{"document":"{}","signatures":[]}}`, "status.command and status.cancelCommand belong to the controllers"},
 		{"a cancellation", j, `{"cancelCommand":{"document":"{}","signatures":[]}}`, "status.command and status.cancelCommand"},
@@ -205,7 +206,7 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 	// The same beside what the controllers have written.
 	for o, status := range map[*unstructured.Unstructured]string{
 		h: `{"observedGeneration":1,"enrollment":{"tokenIDHash":"theirs"},"maintenance":{"check":{"result":"Failed"}},"mintedCredentials":{"secretName":"web-1-repo","time":"2026-01-01T00:00:00Z"},"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}`,
-		j: `{"observedGeneration":1,"command":{"document":"theirs","signatures":[]},"credentials":[{"name":"admin","sealed":"BBBB"}],"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}`,
+		j: `{"observedGeneration":1,"command":{"document":"theirs","signatures":[]},"credentials":[{"name":"admin","sealed":"BBBB"}],"credentialsDigest":"theirs","conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}`,
 	} {
 		if err := administrator.Status().Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"status":%s}`, status))); err != nil {
 			t.Fatal(err)
