@@ -148,7 +148,8 @@ const (
 	ReasonNothingRunYet        = "NothingRunYet"
 	ReasonExecutorNotFound     = "ExecutorNotFound"
 	ReasonExecutorNotConnected = "ExecutorNotConnected"
-	// ReasonOverridden: other RepoMaintenances are in force for all selected hosts: of several, the oldest that people made.
+	// ReasonOverridden: other RepoMaintenances are in force for all selected hosts: of several, those with an executorRef come
+	// first, then the oldest that people made.
 	ReasonOverridden = "Overridden"
 )
 

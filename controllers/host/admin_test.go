@@ -108,7 +108,7 @@ func TestWhoGetsAdminCredentials(t *testing.T) {
 		{"an executor elsewhere", alone, []v1alpha1.RepoMaintenance{for1("m", "web-1", "vault")}, "m", true},
 		{"the machine itself, by name", alone, []v1alpha1.RepoMaintenance{for1("m", "web-1", "web-1")}, "m", true},
 		{"an executor in one that is not valid: no job runs at all", alone, []v1alpha1.RepoMaintenance{for1("m", "web-1", "vault", invalid)}, "", true},
-		{"an executor in one that another overrides", alone, []v1alpha1.RepoMaintenance{for1("a", "web-1", ""), for1("b", "web-1", "vault")}, "a", false},
+		{"an executor in one beside which another names none", alone, []v1alpha1.RepoMaintenance{for1("a", "web-1", ""), for1("b", "web-1", "vault")}, "b", true},
 		{"an executor for the repository, through a Host that shares it", shared,
 			[]v1alpha1.RepoMaintenance{for1("m", "old", "vault"), for1("d", "web-1", "", byDefault)}, "m", true},
 		{"one that shares the repository names none", shared, []v1alpha1.RepoMaintenance{for1("m", "old", "")}, "m", false},

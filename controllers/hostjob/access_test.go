@@ -143,9 +143,14 @@ func TestWhoseCredentialsAJobGets(t *testing.T) {
 			changes: []func(*world){bound, sharedWith("old"), maintainedBy("m", "old", "vault"), maintainedBy("n", "web-1", "")}, want: "NotTheExecutor", says: "hostRef: vault and targetRef: old"},
 		{name: "or for the machine while another one is in force for the repository", kind: forget,
 			changes: []func(*world){bound, sharedWith("old"), maintainedBy("m", "old", ""), maintainedBy("n", "web-1", "vault")}, want: "NotTheExecutor", says: "hostRef: vault and targetRef: web-1"},
+		{name: "or somebody was first with one that names none", kind: prune,
+			changes: []func(*world){bound, maintainedBy("m", "web-1", "vault"), maintainedBy("old", "web-1", "", olderBy(time.Hour))}, want: "NotTheExecutor", says: "hostRef: vault and targetRef: web-1"},
+		{name: "or made one that names none for an older Host of the repository", kind: forget,
+			changes: []func(*world){bound, sharedWith("old"), maintainedBy("m", "old", ""), maintainedBy("n", "web-1", "vault"), func(w *world) {
+				w.sharing[0].Spec.Repository.AdminCredentialsSecretRef = w.target.Spec.Repository.AdminCredentialsSecretRef
+				w.host, w.target, w.job.Spec.HostRef.Name = w.sharing[0], w.sharing[0], "old"
+			}}, want: "NotTheExecutor", says: "hostRef: vault and targetRef: web-1"},
 		{name: "it may when the machine itself is the executor", kind: prune, changes: []func(*world){bound, maintainedBy("m", "web-1", "web-1")}, want: "admin " + adminURL},
-		{name: "or when an older one without an executor is in force", kind: prune,
-			changes: []func(*world){bound, maintainedBy("m", "web-1", "vault"), maintainedBy("old", "web-1", "", olderBy(time.Hour))}, want: "admin " + adminURL},
 		{name: "or when the one that names an executor is being deleted", kind: prune,
 			changes: []func(*world){bound, maintainedBy("m", "web-1", "vault", beingDeleted)}, want: "admin " + adminURL},
 		{name: "or is for other hosts", kind: prune, changes: []func(*world){bound, maintainedBy("m", "web-2", "vault")}, want: "admin " + adminURL},
@@ -167,7 +172,7 @@ func TestWhoseCredentialsAJobGets(t *testing.T) {
 		{name: "nor one that is named for other hosts", kind: check, changes: []func(*world){byVault, maintainedBy("m", "web-2", "vault")}, want: "NotTheExecutor"},
 		{name: "nor one beside which another is named", kind: check, changes: []func(*world){byVault, maintainedBy("m", "web-1", "safe")}, want: "NotTheExecutor", says: `names Host "safe"`},
 		{name: "nor one that a younger RepoMaintenance names", kind: check,
-			changes: []func(*world){byVault, maintainedBy("m", "web-1", "vault"), maintainedBy("old", "web-1", "", olderBy(time.Hour))}, want: "NotTheExecutor"},
+			changes: []func(*world){byVault, maintainedBy("m", "web-1", "vault"), maintainedBy("old", "web-1", "safe", olderBy(time.Hour))}, want: "NotTheExecutor"},
 		{name: "nor one that an invalid RepoMaintenance names", kind: check, changes: []func(*world){byVault, maintainedBy("m", "web-1", "vault", notValid)}, want: "NotTheExecutor"},
 		{name: "nor one that merely names the same repository as its own", kind: forget, changes: []func(*world){bound, byVault, func(w *world) {
 			w.vault.Spec.Repository.URL = w.target.Spec.Repository.URL

@@ -11,15 +11,17 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
 
-// InForce is the RepoMaintenance that counts for a host, out of those of its namespace; nil for none. Of several that select it, the oldest that
-// people made counts (then the first by name); one that was made by default counts only when people made none, so that an invalid one of theirs
-// keeps the default from acting. Being suspended does not keep one from being in force. The result points into all.
+// InForce is the RepoMaintenance that counts for a host, out of those of its namespace; nil for none. Of several that select it, those that name an executor
+// count before those that name none: to write one takes a permission of its own, and who lacks it must not bring the admin credentials to the
+// machine by being there first. Then the oldest that people made counts (then the first by name); one that was made by default counts only when
+// people made none, so that an invalid one of theirs keeps the default from acting. Being suspended does not keep one from being in force. The
+// result points into all.
 func InForce(host *v1alpha1.Host, all []v1alpha1.RepoMaintenance) *v1alpha1.RepoMaintenance {
 	return NewIndex(all).InForce(host)
 }
 
 // InForceForRepository is the RepoMaintenance that counts for a repository and the host through which it does: the oldest of the sharing hosts for which
-// one counts that people made, else the oldest of all. It is nil when none counts for that host, and both are for no hosts. all are those of the
+// one counts that names an executor, else the oldest for which one counts that people made, else the oldest of all. It is nil when none counts for that host, and both are for no hosts. all are those of the
 // namespace.
 func InForceForRepository(sharing []*v1alpha1.Host, all []v1alpha1.RepoMaintenance) (*v1alpha1.Host, *v1alpha1.RepoMaintenance) {
 	return NewIndex(all).InForceForRepository(sharing)
@@ -41,8 +43,13 @@ func Selected(m *v1alpha1.RepoMaintenance, hosts []v1alpha1.Host) []*v1alpha1.Ho
 	return selected
 }
 
-// IsDefault tells whether a RepoMaintenance was made for a Host that none selected, and may go by itself.
-func IsDefault(m *v1alpha1.RepoMaintenance) bool { return m.Labels[v1alpha1.LabelDefault] == "true" }
+// IsDefault tells whether a RepoMaintenance was made for a Host that none selected, and may go by itself. One in which people named an executor is theirs:
+// else another one of anybody's would make it go, and the admin credentials would come to the machine.
+func IsDefault(m *v1alpha1.RepoMaintenance) bool {
+	return m.Labels[v1alpha1.LabelDefault] == "true" && !namesExecutor(m)
+}
+
+func namesExecutor(m *v1alpha1.RepoMaintenance) bool { return m.Spec.ExecutorRef != nil }
 
 // Index answers for many hosts of one namespace which RepoMaintenance counts. It may be shared.
 type Index struct {
@@ -76,7 +83,8 @@ func NewIndex(all []v1alpha1.RepoMaintenance) *Index {
 	return index
 }
 
-// Selecting returns those that select a host, in the order in which they count: those that people made first, then the oldest. Invalid ones are among them.
+// Selecting returns those that select a host, in the order in which they count: those that people made first, then those that name an
+// executor, then the oldest. Invalid ones are among them.
 func (x *Index) Selecting(host *v1alpha1.Host) []*v1alpha1.RepoMaintenance {
 	var found []*v1alpha1.RepoMaintenance
 	for _, e := range x.entriesFor(host) {
@@ -99,10 +107,18 @@ func (x *Index) InForce(host *v1alpha1.Host) *v1alpha1.RepoMaintenance {
 
 // InForceForRepository is the RepoMaintenance that counts for a repository; see the function of this name.
 func (x *Index) InForceForRepository(sharing []*v1alpha1.Host) (*v1alpha1.Host, *v1alpha1.RepoMaintenance) {
+	var through *v1alpha1.Host
+	var counts *v1alpha1.RepoMaintenance
 	for _, host := range slices.SortedFunc(slices.Values(sharing), byAge) {
-		if m := x.InForce(host); m != nil && !IsDefault(m) {
+		switch m := x.InForce(host); {
+		case m != nil && namesExecutor(m):
 			return host, m
+		case counts == nil && m != nil && !IsDefault(m):
+			through, counts = host, m
 		}
+	}
+	if counts != nil {
+		return through, counts
 	}
 	anchor := Anchor(sharing)
 	if anchor == nil {
@@ -121,6 +137,7 @@ func (x *Index) entriesFor(host *v1alpha1.Host) []*entry {
 	slices.SortFunc(entries, func(a, b *entry) int {
 		return cmp.Or(
 			compareBools(IsDefault(a.RepoMaintenance), IsDefault(b.RepoMaintenance)),
+			compareBools(!namesExecutor(a.RepoMaintenance), !namesExecutor(b.RepoMaintenance)),
 			a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 			cmp.Compare(a.Name, b.Name),
 		)

@@ -90,6 +90,10 @@ func TestInForce(t *testing.T) {
 		{"an invalid one does not count", []v1alpha1.RepoMaintenance{forHost("a", "web-1", older, invalid), forHost("b", "web-1")}, "b"},
 		{"an invalid one keeps the default from acting, which might forget what people mean to keep", []v1alpha1.RepoMaintenance{forHost("d", "web-1", byDefault), forHost("a", "web-1", invalid)}, ""},
 		{"one that is being deleted does not count", []v1alpha1.RepoMaintenance{forHost("a", "web-1", deleted), forHost("d", "web-1", byDefault)}, "d"},
+		{"one that names an executor counts before an older one that names none: people with fewer rights may make those",
+			[]v1alpha1.RepoMaintenance{forHost("a", "web-1", executedBy("vault")), forHost("b", "web-1", older)}, "a"},
+		{"of two that name executors the older counts", []v1alpha1.RepoMaintenance{forHost("a", "web-1", executedBy("vault")), forHost("b", "web-1", executedBy("safe"), older)}, "b"},
+		{"a default in which people named an executor is theirs", []v1alpha1.RepoMaintenance{forHost("d", "web-1", byDefault, executedBy("vault")), forHost("a", "web-1", older)}, "d"},
 		{"a suspended one counts", []v1alpha1.RepoMaintenance{forHost("a", "web-1", older, suspended), forHost("b", "web-1")}, "a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -114,6 +118,8 @@ func TestInForceForRepository(t *testing.T) {
 	}{
 		{"the one of the oldest host counts", []v1alpha1.RepoMaintenance{forHost("a", "web-1"), forHost("b", "web-2")}, "web-2", "b"},
 		{"one that people made for a younger host counts before the oldest host's default", []v1alpha1.RepoMaintenance{forHost("a", "web-1"), forHost("b", "web-2", byDefault)}, "web-1", "a"},
+		{"one that names an executor for a younger host counts before one of the oldest host that names none",
+			[]v1alpha1.RepoMaintenance{forHost("a", "web-1", executedBy("vault")), forHost("b", "web-2")}, "web-1", "a"},
 		{"without one of people's the oldest host's default counts", []v1alpha1.RepoMaintenance{forHost("a", "web-1", byDefault), forHost("b", "web-2", byDefault)}, "web-2", "b"},
 		{"none counts when none is for any of them", nil, "web-2", ""},
 	} {

@@ -20,7 +20,6 @@ import (
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=repomaintenances;hosts;sourcegroups;hostjobs,verbs=get;list;watch
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=repomaintenances;hostjobs,verbs=create;delete
 //+kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts/status,verbs=patch
-//+kubebuilder:rbac:groups=backup.restic-manager.io,resources=repomaintenances/executor,verbs=delete
 
 // staleDelay is how long a reconciliation waits for the cache when it lags behind what was read live.
 const staleDelay = time.Second

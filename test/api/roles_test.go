@@ -146,7 +146,7 @@ func TestOperatorAccounts(t *testing.T) {
 		{controllerAccount, "update", api + "hosts/hooks", "default", false},
 		{controllerAccount, "update", api + "sourcegroups/hooks", "default", false},
 		{controllerAccount, "update", api + "repomaintenances/executor", "default", false},
-		{controllerAccount, "delete", api + "repomaintenances/executor", "default", true},
+		{controllerAccount, "delete", api + "repomaintenances/executor", "default", false},
 		{controllerAccount, "create", "secrets", "default", true},
 		{controllerAccount, "list", api + "repomaintenances", "default", true},
 		{gatewayAccount, "get", api + "repomaintenances", "default", false},
