@@ -59,12 +59,17 @@ func waitForZombie(pid int) {
 	}
 }
 
-// signal sends to the whole process group; one that was reaped is left alone.
+// signal sends to the whole process group, and to the command itself where that has left its group; one that was reaped is left alone.
 func (c *child) signal(s syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.isGone {
-		_ = syscall.Kill(-c.cmd.Process.Pid, s)
+	if c.isGone {
+		return
+	}
+	pid := c.cmd.Process.Pid
+	_ = syscall.Kill(-pid, s)
+	if group, err := syscall.Getpgid(pid); err == nil && group != pid {
+		_ = syscall.Kill(pid, s)
 	}
 }
 

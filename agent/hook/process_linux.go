@@ -63,12 +63,17 @@ func (p *process) wait() {
 	close(p.reaped)
 }
 
-// signal sends to what is left of the process group.
+// signal sends to what is left of the process group, and to the program itself where that has left its group.
 func (p *process) signal(s syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.gone {
-		_ = syscall.Kill(-p.cmd.Process.Pid, s)
+	if p.gone {
+		return
+	}
+	pid := p.cmd.Process.Pid
+	_ = syscall.Kill(-pid, s)
+	if group, err := syscall.Getpgid(pid); err == nil && group != pid {
+		_ = syscall.Kill(pid, s)
 	}
 }
 

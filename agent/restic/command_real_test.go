@@ -126,11 +126,11 @@ func TestACancelledDumpEndsWithAllItStartedWithRealRestic(t *testing.T) {
 			t.Errorf("%+v, %v", result, err)
 		}
 		for _, pid := range pids {
-			// Backup returns after the command's end: nothing is waited for here.
-			if pid == 0 || alive(pid) {
-				t.Errorf("of %v, %d lives on", pids, pid)
-				_ = syscall.Kill(pid, syscall.SIGKILL)
+			if pid == 0 {
+				t.Fatalf("pids %v", pids)
 			}
+			// Backup returns after the command closed its pipes, and that is a moment before it is gone.
+			poll(t, fmt.Sprintf("the end of %d of %v", pid, pids), func() bool { return !alive(pid) })
 		}
 		if _, err := os.Stat(cleaned); err != nil {
 			t.Error("the command had no time to clean up:", err)
@@ -157,10 +157,11 @@ func TestADumpEndsWhenResticIsKilledWithRealRestic(t *testing.T) {
 			t.Errorf("%+v, %v", result, err)
 		}
 		for _, pid := range pids {
-			if pid == 0 || alive(pid) {
-				t.Errorf("of %v, %d lives on", pids, pid)
-				_ = syscall.Kill(pid, syscall.SIGKILL)
+			if pid == 0 {
+				t.Fatalf("pids %v", pids)
 			}
+			// A process closes its pipes a moment before it is gone.
+			poll(t, fmt.Sprintf("the end of %d of %v", pid, pids), func() bool { return !alive(pid) })
 		}
 		if n := snapshotCount(t, r, repository); n != 0 {
 			t.Errorf("%d snapshots were made", n)
