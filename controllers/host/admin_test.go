@@ -94,8 +94,8 @@ func TestWhoGetsAdminCredentials(t *testing.T) {
 	}
 	byDefault := func(m *v1alpha1.RepoMaintenance) { m.Labels = map[string]string{v1alpha1.LabelDefault: "true"} }
 	invalid := func(m *v1alpha1.RepoMaintenance) { m.Spec.Forget.Cron = "61 * * * *" }
-	alone := []*v1alpha1.Host{made("web-1", 1, "/srv/1")}
-	shared := []*v1alpha1.Host{made("old", 2, "/srv/1"), made("web-1", 1, "/srv/1")}
+	alone := []*v1alpha1.Host{made("web-1", 1, "rest:https://backup.example.com/1")}
+	shared := []*v1alpha1.Host{made("old", 2, "rest:https://backup.example.com/1"), made("web-1", 1, "rest:https://backup.example.com/1")}
 	tests := []struct {
 		name    string
 		sharing []*v1alpha1.Host

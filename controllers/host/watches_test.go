@@ -122,7 +122,7 @@ func TestWhichHostsASecretAndARepoMaintenanceConcern(t *testing.T) {
 	}
 	ordinary := func(r *v1alpha1.Repository) { r.CredentialsSecretRef = &v1alpha1.LocalReference{Name: "ordinary"} }
 	admin := func(r *v1alpha1.Repository) { r.AdminCredentialsSecretRef = &v1alpha1.LocalReference{Name: "admin"} }
-	h.create(with("db-1", "/srv/shared", admin), with("db-2", "/srv/shared/", admin), with("db-3", "/srv/alone", admin), with("web-1", "/srv/shared", ordinary))
+	h.create(with("db-1", "rest:https://backup.example.com/shared", admin), with("db-2", "rest:https://backup.example.com/shared/", admin), with("db-3", "rest:https://backup.example.com/alone", admin), with("web-1", "rest:https://backup.example.com/shared", ordinary))
 	names := func(requests []ctrl.Request) []string {
 		var names []string
 		for _, r := range requests {

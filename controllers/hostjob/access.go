@@ -53,23 +53,36 @@ func ownRepository(f facts) (access, error) {
 
 // elsewhere is for the executor, once it is known that it is one.
 func elsewhere(f facts) (access, error) {
-	target := access{credential: wire.CredentialTarget, secret: f.target.CredentialsSecretName()}
 	admin, bound := adminAccess(f)
 	switch f.job.Spec.Kind {
 	case v1alpha1.HostJobForget, v1alpha1.HostJobCheck:
 		if bound {
 			return admin, nil
 		}
-		return target, nil
+		return targetAccess(f)
 	case v1alpha1.HostJobPrune:
 		if bound {
 			return admin, nil
 		}
 		return access{}, noAdminCredentials(f)
 	case v1alpha1.HostJobUnlock:
-		return target, nil // who may back up may unlock
+		return targetAccess(f) // who may back up may unlock
 	}
 	return access{}, status.Stalled(v1alpha1.ReasonInvalid, "spec.targetRef: a job of kind %s works on the machine itself: create it with hostRef: %s alone", f.job.Spec.Kind, f.target.Name)
+}
+
+func targetAccess(f facts) (access, error) {
+	if maintenance.OnMachine(f.target) {
+		return access{}, onAnotherMachine(f)
+	}
+	return access{credential: wire.CredentialTarget, secret: f.target.CredentialsSecretName()}, nil
+}
+
+// onAnotherMachine keeps an executor from what it has itself at the path at which the target has its repository.
+func onAnotherMachine(f facts) error {
+	return status.Stalled(v1alpha1.ReasonInvalid,
+		"spec.targetRef: the repository of Host %q is a path on that machine: say in the Secret of its spec.repository.adminCredentialsSecretRef, as %s, by which URL or path Host %q comes at it",
+		f.target.Name, v1alpha1.AdminRepositoryKey, f.host.Name)
 }
 
 func adminAccess(f facts) (access, bool) {

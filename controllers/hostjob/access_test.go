@@ -19,6 +19,8 @@ import (
 type world struct {
 	facts
 	vault *v1alpha1.Host
+	// ownURL: the admin Secret names no URL.
+	ownURL bool
 }
 
 const adminURL = "rest:https://backup.example.com:8001/web-1"
@@ -41,7 +43,7 @@ func newWorld(t *testing.T, kind v1alpha1.HostJobKind, changes ...func(*world)) 
 	with, err := accessOf(w.facts)
 	if err == nil && with.secret != "" {
 		w.credential = &credential{plain: plain(t), url: w.target.Spec.Repository.URL}
-		if with.credential == wire.CredentialAdmin {
+		if with.credential == wire.CredentialAdmin && !w.ownURL {
 			w.credential.url = adminURL
 		}
 	}
@@ -70,6 +72,10 @@ func byVault(w *world) {
 	w.job.Spec.HostRef.Name, w.job.Spec.TargetRef = "vault", &v1alpha1.LocalReference{Name: "web-1"}
 	w.host = w.vault
 }
+
+func onItsDisk(w *world) { w.target.Spec.Repository.URL = "/var/backups/restic" }
+
+func noAdminURL(w *world) { w.ownURL = true }
 
 func maintainedBy(name, host, executor string, changes ...func(*v1alpha1.RepoMaintenance)) func(*world) {
 	return func(w *world) {
@@ -121,6 +127,7 @@ func TestWhoseCredentialsAJobGets(t *testing.T) {
 		changes []func(*world)
 		want    string // name of the credential and URL, or the reason why there is none
 		says    string
+		read    bool // the Secret must be read to find out
 	}{
 		{name: "a check of the machine's own repository needs nothing more", kind: check, want: "repository rest:https://backup.example.com/web-1"},
 		{name: "not even with admin credentials bound", kind: check, changes: []func(*world){bound}, want: "repository rest:https://backup.example.com/web-1"},
@@ -167,6 +174,12 @@ func TestWhoseCredentialsAJobGets(t *testing.T) {
 		{name: "and checks", kind: check, changes: []func(*world){byVault, maintainedBy("m", "web-1", "vault")}, want: "target rest:https://backup.example.com/web-1"},
 		{name: "and does not prune", kind: prune, changes: []func(*world){byVault, maintainedBy("m", "web-1", "vault")}, want: "NoAdminCredentials"},
 
+		{name: "to a path on the machine it has to be told another way", kind: check, changes: []func(*world){byVault, onItsDisk, maintainedBy("m", "web-1", "vault")},
+			want: "Invalid", says: `the repository of Host "web-1" is a path on that machine`},
+		{name: "with admin credentials too", kind: forget, changes: []func(*world){bound, byVault, onItsDisk, maintainedBy("m", "web-1", "vault"), noAdminURL},
+			want: "Invalid", says: "RESTIC_REPOSITORY", read: true},
+		{name: "which the admin Secret may say", kind: forget, changes: []func(*world){bound, byVault, onItsDisk, maintainedBy("m", "web-1", "vault")}, want: "admin " + adminURL},
+
 		{name: "a Host that no RepoMaintenance names gets nobody's credentials", kind: forget, changes: []func(*world){bound, byVault}, want: "NotTheExecutor", says: "or create the HostJob with hostRef: web-1 alone"},
 		{name: "nor to unlock", kind: unlock, changes: []func(*world){byVault}, want: "NotTheExecutor"},
 		{name: "nor one that is named for other hosts", kind: check, changes: []func(*world){byVault, maintainedBy("m", "web-2", "vault")}, want: "NotTheExecutor"},
@@ -190,7 +203,7 @@ func TestWhoseCredentialsAJobGets(t *testing.T) {
 				if got := refusal(err); got != test.want || !strings.Contains(err.Error(), test.says) {
 					t.Errorf("%s: %v; want %s with %q", got, err, test.want, test.says)
 				}
-				if with, _ := accessOf(f); with != (access{}) {
+				if with, _ := accessOf(f); with != (access{}) && !test.read {
 					t.Errorf("a Secret would be read all the same: %+v", with)
 				}
 				return

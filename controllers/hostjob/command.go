@@ -8,6 +8,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
+	"github.com/restic-manager/restic-manager/controllers/maintenance"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -67,6 +68,9 @@ func repositoryOf(f facts, with access) (wire.Repository, error) {
 	}
 	if f.credential.err != nil {
 		return wire.Repository{}, f.credential.err
+	}
+	if f.target.Name != f.host.Name && maintenance.OnMachine(f.target) && f.credential.url == repository.URL {
+		return wire.Repository{}, onAnotherMachine(f)
 	}
 	if f.credential.url != repository.URL {
 		repository.URL, repository.SameAs = f.credential.url, repository.URL

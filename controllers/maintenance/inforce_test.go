@@ -159,6 +159,23 @@ func TestSharing(t *testing.T) {
 	}
 }
 
+// Equal paths on two machines are two disks, unless somebody mounted one on both.
+func TestAPathIsARepositoryOfEachMachine(t *testing.T) {
+	at := func(url string) func(*v1alpha1.Host) { return func(h *v1alpha1.Host) { h.Spec.Repository.URL = url } }
+	for _, url := range []string{"/var/backups/restic", "local:/var/backups/restic"} {
+		one, two := testHost("web-1", at(url)), testHost("web-2", at(url))
+		if sharing := Sharing(one, []v1alpha1.Host{*one, *two}); len(sharing) != 1 || sharing[0].Name != "web-1" {
+			t.Errorf("%s: %d hosts share it, expected web-1 alone", url, len(sharing))
+		}
+		if Key(one) == Key(two) {
+			t.Errorf("%s: both have the key %q", url, Key(one))
+		}
+		if slashes := testHost("web-1", at(url+"/")); Key(one) != Key(slashes) {
+			t.Errorf("%s: with a slash at its end it is another one", url)
+		}
+	}
+}
+
 func TestCheckSpecNamesTheField(t *testing.T) {
 	cadence := v1alpha1.Cadence{Cron: "@daily"}
 	for _, test := range []struct {

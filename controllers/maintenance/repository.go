@@ -5,11 +5,26 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/restic-manager/restic-manager/api/resticenv"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
 
-// Key identifies a Host's repository inside its namespace: the URL without slashes at its end.
-func Key(host *v1alpha1.Host) string { return strings.TrimRight(host.Spec.Repository.URL, "/") }
+// Key identifies a Host's repository inside its namespace: the URL without slashes at its end, and, of a path, the Host as well. Equal paths on
+// two machines are two disks: taken for one, all but one of them would never be pruned, and be called healthy by the check of another. Where people
+// mounted one disk on both, each machine does what it is asked for and restic's locks keep them from harm.
+func Key(host *v1alpha1.Host) string {
+	url := strings.TrimRight(host.Spec.Repository.URL, "/")
+	if OnMachine(host) {
+		return url + "\n" + host.Name
+	}
+	return url
+}
+
+// OnMachine tells whether a Host's repository is a path on the machine itself.
+func OnMachine(host *v1alpha1.Host) bool {
+	backend, err := resticenv.Backend(host.Spec.Repository.URL)
+	return err == nil && backend == resticenv.Local
+}
 
 // Sharing returns the hosts that share a host's repository, itself among them, oldest first (then by name). hosts may be of several namespaces; those
 // of another one, and those that are being deleted, are left out.

@@ -35,10 +35,10 @@ func TestRetentionEnforced(t *testing.T) {
 		h.Spec.Repository.URL, h.Spec.Suspend = url, suspend
 		return h
 	}
-	two := []v1alpha1.Host{at("web-1", "/srv/1", false), at("web-2", "/srv/2", false)}
+	two := []v1alpha1.Host{at("web-1", "rest:https://backup.example.com/1", false), at("web-2", "rest:https://backup.example.com/2", false)}
 	var many []v1alpha1.Host
 	for i := range 12 {
-		many = append(many, at(fmt.Sprintf("web-%d", 100+i), fmt.Sprintf("/srv/%d", i), false))
+		many = append(many, at(fmt.Sprintf("web-%d", 100+i), fmt.Sprintf("rest:https://backup.example.com/%d", i), false))
 	}
 	keep := &v1alpha1.Retention{KeepDaily: 7}
 	for _, test := range []struct {
@@ -66,9 +66,9 @@ func TestRetentionEnforced(t *testing.T) {
 		{"one whose cron does not parse", keep, two[:1],
 			[]v1alpha1.RepoMaintenance{forgetting("one", "web-1", "", func(m *v1alpha1.RepoMaintenance) { m.Spec.Forget.Cron = "61 * * * *" })},
 			"False NoForget: nothing is forgotten on 1 of 1 Host: web-1 (no RepoMaintenance is in force)"},
-		{"a suspended host", keep, []v1alpha1.Host{at("web-1", "/srv/1", true)}, []v1alpha1.RepoMaintenance{forgetting("one", "web-1", "")},
+		{"a suspended host", keep, []v1alpha1.Host{at("web-1", "rest:https://backup.example.com/1", true)}, []v1alpha1.RepoMaintenance{forgetting("one", "web-1", "")},
 			"False NoForget: nothing is forgotten on 1 of 1 Host: web-1 (the Host is suspended)"},
-		{"a suspended host whose repository another one shares", keep, []v1alpha1.Host{at("web-1", "/srv/1", true), at("web-2", "/srv/1/", false)},
+		{"a suspended host whose repository another one shares", keep, []v1alpha1.Host{at("web-1", "rest:https://backup.example.com/1", true), at("web-2", "rest:https://backup.example.com/1/", false)},
 			[]v1alpha1.RepoMaintenance{forgetting("one", "web-2", "")},
 			"True Enforced: maintenance forgets by spec.retention on 2 Hosts"},
 		{"ten hosts are named", keep, many, nil,
@@ -104,7 +104,7 @@ func TestRetentionEnforced(t *testing.T) {
 
 func TestATagThatTwoGroupsHaveIsTold(t *testing.T) {
 	hosts := []v1alpha1.Host{host("web-1", map[string]string{"role": "web"})}
-	hosts[0].Spec.Repository.URL = "/srv/1"
+	hosts[0].Spec.Repository.URL = "rest:https://backup.example.com/1"
 	g, other := group(), group()
 	g.Spec.Retention, other.Name, other.Spec.Tag = &v1alpha1.Retention{KeepDaily: 7}, "other", "etc"
 	s := seen{hosts: hosts, maintenances: []v1alpha1.RepoMaintenance{forgetting("all", "", "web")}, groups: []v1alpha1.SourceGroup{*g, *other}}
@@ -119,7 +119,7 @@ func TestATagThatTwoGroupsHaveIsTold(t *testing.T) {
 
 func TestWhichHostsARepoMaintenanceConcerns(t *testing.T) {
 	hosts := []v1alpha1.Host{host("web-1", nil), host("web-2", nil), host("db-1", nil)}
-	hosts[0].Spec.Repository.URL, hosts[1].Spec.Repository.URL, hosts[2].Spec.Repository.URL = "/srv/shared", "/srv/shared/", "/srv/db"
+	hosts[0].Spec.Repository.URL, hosts[1].Spec.Repository.URL, hosts[2].Spec.Repository.URL = "rest:https://backup.example.com/shared", "rest:https://backup.example.com/shared/", "rest:https://backup.example.com/db"
 	m := forgetting("one", "web-2", "")
 	concerned := concerns(&m, hosts)
 	if len(concerned) != 2 || concerned[0].Name != "web-1" || concerned[1].Name != "web-2" {
