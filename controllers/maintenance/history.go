@@ -77,13 +77,20 @@ func lostAt(job *v1alpha1.HostJob) time.Time {
 	return job.CreationTimestamp.Add(time.Duration(job.Spec.StartingDeadlineSeconds+job.Spec.ActiveDeadlineSeconds)*time.Second + lostAfter)
 }
 
-// slotOf is the slot that a job was made for; false for a job of people.
+// clocksDiffer is how far the clock of the API server may be behind that of the controllers.
+const clocksDiffer = time.Hour
+
+// slotOf is the slot that a job was made for; false for a job of people. What says that it was made for a time to come was written by people, or by a clock
+// that was wrong: taken for the last run, it would keep the operation from running until then.
 func slotOf(job *v1alpha1.HostJob) (time.Time, bool) {
 	if _, ours := job.Labels[v1alpha1.LabelOperation]; !ours {
 		return time.Time{}, false
 	}
 	slot, err := time.Parse(time.RFC3339, job.Annotations[v1alpha1.AnnotationScheduleTime])
-	return slot, err == nil
+	if err != nil || slot.After(job.CreationTimestamp.Add(clocksDiffer)) {
+		return time.Time{}, false
+	}
+	return slot, true
 }
 
 // narrowed jobs do a part of the operation: neither their success nor their failure is that of the operation.

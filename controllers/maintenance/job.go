@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/utils/ptr"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
@@ -18,6 +19,8 @@ const (
 	// startingDeadline is how long a machine may take to accept a job: it was connected when the job was made.
 	startingDeadline = 15 * time.Minute
 	activeDeadline   = 24 * time.Hour
+	// executedKept is how long a job that an executor did is kept at most, whatever the history says.
+	executedKept = 30 * 24 * time.Hour
 )
 
 // Job is the HostJob of a run. Its name follows from the repository, the operation and the slot, so that the same run cannot be made twice.
@@ -44,6 +47,8 @@ func (r *Repository) Job(run *Run) *v1alpha1.HostJob {
 	}
 	if run.Target.Name != run.Executor.Name {
 		job.Spec.TargetRef = &v1alpha1.LocalReference{Name: run.Target.Name}
+		// It belongs to the executor, and stays when the target is deleted: then nobody looks at the history of that repository any more.
+		job.Spec.TTLSecondsAfterFinished = new(max(int32(executedKept/time.Second), ptr.Deref(run.Maintenance.Spec.SuccessTTLSeconds, 0)))
 	}
 	spec := &run.Maintenance.Spec
 	switch run.Operation {

@@ -22,10 +22,15 @@ func TestTheSameRunHasTheSameName(t *testing.T) {
 	}
 	job := run(testHost("nas"), b)
 	want := v1alpha1.HostJobSpec{Kind: v1alpha1.HostJobForget, HostRef: v1alpha1.LocalReference{Name: "nas"}, TargetRef: &v1alpha1.LocalReference{Name: "web-2"},
-		StartingDeadlineSeconds: 900, ActiveDeadlineSeconds: 86400}
+		StartingDeadlineSeconds: 900, ActiveDeadlineSeconds: 86400, TTLSecondsAfterFinished: new(int32(30 * 86400))}
 	if diff := cmp.Diff(want, job.Spec); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	job = run(a, a)
+	if job.Spec.TTLSecondsAfterFinished != nil {
+		t.Errorf("on its own repository it is kept for %d s, expected that the history decides", *job.Spec.TTLSecondsAfterFinished)
+	}
+	job = run(testHost("nas"), b)
 	if job.Annotations[v1alpha1.AnnotationScheduleTime] != "2026-03-02T05:00:00Z" || job.Labels[v1alpha1.LabelHost] != "web-2" {
 		t.Errorf("annotations %v and labels %v, expected the slot and the target", job.Annotations, job.Labels)
 	}

@@ -132,6 +132,11 @@ func TestRecord(t *testing.T) {
 			"for 2026-03-02 05:00, by web-1-forget-29540460, Failed at 2026-03-01 05:02, (Locked: locked), success 2026-02-28 05:02, failures 1, read 3/12"},
 		{"what a person ran is recorded, and is no slot", Check, nil, list(testJob(Check, "web-1", "2026-03-02 05:00", byPeople("by-hand"), reads("5%"), succeeded("2026-03-02 05:03"))),
 			"by by-hand, Succeeded at 2026-03-02 05:03, (: done), success 2026-03-02 05:03"},
+		{"what says that it was made for a time to come was not: else nothing would run until then", Forget, recorded(Forget, before),
+			list(testJob(Forget, "web-1", "2026-03-02 05:00", func(j *v1alpha1.HostJob) {
+				j.Annotations[v1alpha1.AnnotationScheduleTime] = "2226-03-02T05:00:00Z"
+			})),
+			"for 2026-03-01 05:00, by old, Failed at 2026-03-01 05:02, (Locked: locked), success 2026-02-28 05:02, failures 1, read 3/12"},
 		{"what a person narrowed is not the operation", Forget, nil, list(testJob(Forget, "web-1", "2026-03-02 05:00", byPeople("by-hand"), succeeded("2026-03-02 05:03"),
 			func(j *v1alpha1.HostJob) { j.Spec.Forget = &v1alpha1.ForgetJob{SourceGroup: "etc"} })), ""},
 		{"a job that no machine took has its cause from the conditions", Prune, nil, list(testJob(Prune, "web-1", "2026-03-02 05:00", ended(v1alpha1.JobFailed, "2026-03-02 05:01", "", ""),
