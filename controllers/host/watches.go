@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -197,6 +200,10 @@ func (r *Reconciler) hostsOfMaintenance(ctx context.Context, object client.Objec
 	if !ok {
 		return nil
 	}
+	if ref := m.Spec.HostRef; ref != nil {
+		// Each of ten thousand Hosts has one of its own: no look at all others for each.
+		return requestsFor(r.withAdmin(ctx, types.NamespacedName{Namespace: m.Namespace, Name: ref.Name}))
+	}
 	hosts := r.hostsIn(ctx, m.Namespace)
 	repositories := map[string]bool{}
 	for i := range hosts {
@@ -211,6 +218,24 @@ func (r *Reconciler) hostsOfMaintenance(ctx context.Context, object client.Objec
 		}
 	}
 	return requestsFor(concerned)
+}
+
+// withAdmin returns the Hosts with admin credentials on the repository of one.
+func (r *Reconciler) withAdmin(ctx context.Context, name types.NamespacedName) []*v1alpha1.Host {
+	host := &v1alpha1.Host{}
+	if err := r.Client.Get(ctx, name, host, client.UnsafeDisableDeepCopy); err != nil {
+		if !apierrors.IsNotFound(err) {
+			log.FromContext(ctx).Error(err, "reading the Host of a RepoMaintenance", "host", name)
+		}
+		return nil
+	}
+	hosts := &v1alpha1.HostList{}
+	err := r.Client.List(ctx, hosts, client.InNamespace(name.Namespace), client.MatchingFields{indexRepository: maintenance.Key(host)}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing the Hosts of a repository", "host", name)
+		return nil
+	}
+	return slices.DeleteFunc(maintenance.Sharing(host, hosts.Items), func(h *v1alpha1.Host) bool { return h.Spec.Repository.AdminCredentialsSecretRef == nil })
 }
 
 // hostsOfGroup is asked for the group before and after a change.

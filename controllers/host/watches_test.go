@@ -1,6 +1,7 @@
 package host
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -116,7 +117,7 @@ func TestWhichHostsASecretAndARepoMaintenanceConcern(t *testing.T) {
 	h := newHarness(t)
 	with := func(name, url string, change func(*v1alpha1.Repository)) *v1alpha1.Host {
 		host := newHost(name)
-		host.Spec.Repository = v1alpha1.Repository{URL: url}
+		host.Spec.Repository, host.Labels = v1alpha1.Repository{URL: url}, map[string]string{"only": name}
 		change(&host.Spec.Repository)
 		return host
 	}
@@ -140,8 +141,18 @@ func TestWhichHostsASecretAndARepoMaintenanceConcern(t *testing.T) {
 	}
 	// Those with admin credentials, on the same repository as one that it selects.
 	m := newMaintenance("one", "")
-	m.Namespace, m.Spec.HostSelector, m.Spec.HostRef = h.namespace, nil, &v1alpha1.LocalReference{Name: "web-1"}
-	if diff := cmp.Diff([]string{"db-1", "db-2"}, names(h.hostsOfMaintenance(t.Context(), m))); diff != "" {
-		t.Errorf("RepoMaintenance (-want +got):\n%s", diff)
+	m.Namespace = h.namespace
+	for name, selector := range map[string]v1alpha1.Selector{
+		"by name":  {HostRef: &v1alpha1.LocalReference{Name: "web-1"}},
+		"by label": {HostSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"only": "web-1"}}},
+	} {
+		m.Spec.Selector = selector
+		if diff := cmp.Diff([]string{"db-1", "db-2"}, slices.Sorted(slices.Values(names(h.hostsOfMaintenance(t.Context(), m))))); diff != "" {
+			t.Errorf("RepoMaintenance %s (-want +got):\n%s", name, diff)
+		}
+	}
+	m.Spec.Selector = v1alpha1.Selector{HostRef: &v1alpha1.LocalReference{Name: "nowhere"}}
+	if got := h.hostsOfMaintenance(t.Context(), m); len(got) != 0 {
+		t.Errorf("one for no Host concerns %v", got)
 	}
 }

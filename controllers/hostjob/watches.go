@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
 // SetupWithManager makes the reconciler run in mgr.
@@ -115,10 +114,16 @@ func (r *Reconciler) jobsOfHost(ctx context.Context, object client.Object) []ctr
 		return nil
 	}
 	requests := r.unfinished(ctx, host.Namespace, keyHost(host.Name), nil)
-	return append(requests, r.unfinished(ctx, host.Namespace, keyMaintained, func(job *v1alpha1.HostJob) bool {
-		target := r.target(ctx, job)
-		return target != nil && target.Name != host.Name && maintenance.Key(target) == maintenance.Key(host)
-	})...)
+	sharing, err := r.sharing(ctx, host)
+	if err != nil {
+		return append(requests, failedToList(ctx, err)...)
+	}
+	for _, other := range sharing {
+		if other.Name != host.Name {
+			requests = append(requests, r.unfinished(ctx, host.Namespace, keyHost(other.Name), maintained)...)
+		}
+	}
+	return requests
 }
 
 func (r *Reconciler) jobsOfGroup(ctx context.Context, group client.Object) []ctrl.Request {

@@ -2,6 +2,7 @@ package sourcegroup
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -19,8 +20,22 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
+// indexRepository leads in the cache from maintenance.Key to the Hosts that share a repository.
+const indexRepository = "sourcegroup.repository"
+
+func byRepository(object client.Object) []string {
+	host, ok := object.(*v1alpha1.Host)
+	if !ok {
+		return nil
+	}
+	return []string{maintenance.Key(host)}
+}
+
 // SetupWithManager makes the reconciler run in mgr.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.Host{}, indexRepository, byRepository); err != nil {
+		return fmt.Errorf("indexing Hosts by repository: %w", err)
+	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
 		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
@@ -70,14 +85,16 @@ func (r *Reconciler) groupsForMaintenance(ctx context.Context, object client.Obj
 	if !ok {
 		return nil
 	}
-	hosts, groups := &v1alpha1.HostList{}, &v1alpha1.SourceGroupList{}
-	for _, list := range []client.ObjectList{hosts, groups} {
-		if err := r.Client.List(ctx, list, client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-			log.FromContext(ctx).Error(err, "listing what a RepoMaintenance concerns", "maintenance", client.ObjectKeyFromObject(m))
-			return nil
-		}
+	hosts, err := r.hostsFor(ctx, m)
+	groups := &v1alpha1.SourceGroupList{}
+	if err == nil {
+		err = r.Client.List(ctx, groups, client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy)
 	}
-	concerned := concerns(m, hosts.Items)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing what a RepoMaintenance concerns", "maintenance", client.ObjectKeyFromObject(m))
+		return nil
+	}
+	concerned := concerns(m, hosts)
 	var requests []ctrl.Request
 	for i := range groups.Items {
 		group := &groups.Items[i]
@@ -89,6 +106,22 @@ func (r *Reconciler) groupsForMaintenance(ctx context.Context, object client.Obj
 		}
 	}
 	return requests
+}
+
+// hostsFor returns the hosts among which those are that a RepoMaintenance concerns. Each of ten thousand hosts has one of its own: for one that names its
+// host these are the few that share its repository.
+func (r *Reconciler) hostsFor(ctx context.Context, m *v1alpha1.RepoMaintenance) ([]v1alpha1.Host, error) {
+	options := []client.ListOption{client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy}
+	if ref := m.Spec.HostRef; ref != nil {
+		host := &v1alpha1.Host{}
+		if err := r.Client.Get(ctx, types.NamespacedName{Namespace: m.Namespace, Name: ref.Name}, host, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+		options = append(options, client.MatchingFields{indexRepository: maintenance.Key(host)})
+	}
+	hosts := &v1alpha1.HostList{}
+	err := r.Client.List(ctx, hosts, options...)
+	return hosts.Items, err
 }
 
 // concerns returns the hosts whose repository a RepoMaintenance may be in force for.
