@@ -70,7 +70,7 @@ func create(t *testing.T, c client.Client, namespace string, o client.Object) {
 func newHost(name string) *v1alpha1.Host {
 	h := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"role": "web"}}}
 	h.Spec.Repository.URL = "rest:https://backup.example.com/" + name
-	h.Spec.Repository.CredentialsSecretRef.Name = name + "-repo"
+	h.Spec.Repository.CredentialsSecretRef = &v1alpha1.LocalReference{Name: name + "-repo"}
 	return h
 }
 
