@@ -58,7 +58,7 @@ func (r *Runner) Check(ctx context.Context, options CheckOptions, observer Obser
 	summary := false
 	began := time.Now()
 	o, err := r.run(ctx, invocation{
-		command: "check", args: args, repository: options.Repository, limits: options.Limits, observer: observer, locks: true,
+		command: "check", args: args, repository: options.Repository, limits: options.Limits, observer: observer, locks: true, ownCache: true,
 		message: func(m message) {
 			if m.Type == "summary" {
 				summary = true

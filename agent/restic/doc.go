@@ -65,7 +65,7 @@
 // HOME and RESTIC_PROGRESS_FPS. The repository URL and the password are passed by environment, never as arguments, which every user of
 // the machine can read. A client certificate with its key comes through a pipe (--tls-client-cert=/proc/self/fd/N), which restic reads once at its start; it
 // lies on no disk, and nothing is left for the programs that restic starts. Files that a run needs (the CA bundle, patterns, packs in the making) lie in a folder of its own below
-// Runner.TempDir, mode 0700, removed when it ends. RemoveLeftovers clears what a killed agent left behind.
+// Runner.TempDir, mode 0700, removed when it ends; so does the cache that a check makes for itself. RemoveLeftovers clears what a killed agent left behind.
 //
 // Both pipes are read apart and to the end by one goroutine each, in lines of at most MaxLine bytes (the rest is cut off). What they say goes to
 // the Observer through a bounded queue on a third goroutine. A slow observer loses lines (it is told how many), a panicking

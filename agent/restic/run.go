@@ -56,6 +56,8 @@ type invocation struct {
 	silent bool
 	// locks: the command leaves a lock behind when it is killed.
 	locks bool
+	// ownCache: the command makes a cache of its own below the one that it is given, and leaves it there when it is killed. It goes with the run's folder.
+	ownCache bool
 }
 
 // run is an invocation under way. mu guards all below it: two readers, timers and the context meet there.
@@ -146,6 +148,9 @@ func (r *Runner) run(ctx context.Context, inv invocation) (outcome, error) {
 		report, inherited = reading, []*os.File{writing}
 	}
 	global := globals{text: inv.text, cacheDir: r.CacheDir, caFile: caFile, limits: inv.limits.or(r.Limits), retryLock: orDefault(r.RetryLock, defaultRetryLock)}
+	if inv.ownCache {
+		global.cacheDir = runDir
+	}
 	if certificate != nil {
 		defer certificate.Close()
 		inherited = append(inherited, certificate)
