@@ -279,6 +279,13 @@ type MintedCredentials struct {
 
 // MaintenanceStatus is the last run of each operation.
 type MaintenanceStatus struct {
+	// URL of the repository that this is about. What is known of another one, which the Host had before, says nothing of the present one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	URL string `json:"url,omitempty"`
+	// Since is when the Host came to this repository from another one; runs from before are not counted.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
 	// Forget removes the snapshots that no retention rule keeps.
 	// +optional
 	Forget *OperationStatus `json:"forget,omitempty"`

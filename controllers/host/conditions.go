@@ -52,7 +52,7 @@ func (r *Reconciler) setConditions(host *v1alpha1.Host, f *facts, err error) ctr
 		put(v1alpha1.ConditionScheduleSetApplied, v)
 	}
 	put(v1alpha1.ConditionRepositoryReady, repositoryReady(host))
-	put(v1alpha1.ConditionRepositoryHealthy, repositoryHealthy(host.Status.Maintenance, condition(host, v1alpha1.ConditionRepositoryHealthy)))
+	put(v1alpha1.ConditionRepositoryHealthy, repositoryHealthy(recorded(host), condition(host, v1alpha1.ConditionRepositoryHealthy)))
 	put(v1alpha1.ConditionClockSynchronised, clockSynchronised(host.Status.Agent))
 
 	// Those that are there for some Hosts only.

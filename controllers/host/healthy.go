@@ -8,6 +8,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
 // evidence is what an operation says of a repository.
@@ -25,6 +26,11 @@ const (
 type judged struct {
 	evidence evidence
 	says     string
+}
+
+// recorded is what is known of the present repository.
+func recorded(host *v1alpha1.Host) *v1alpha1.MaintenanceStatus {
+	return &v1alpha1.MaintenanceStatus{Check: maintenance.Recorded(host, maintenance.Check), Verify: maintenance.Recorded(host, maintenance.Verify)}
 }
 
 // repositoryHealthy judges by the last check and the last restore drill. One that could not be done leaves standing what was known: a damage that was

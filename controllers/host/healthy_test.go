@@ -52,6 +52,15 @@ func TestRepositoryHealthy(t *testing.T) {
 			}
 		})
 	}
+	host := newHost("web-1")
+	host.Status.Maintenance = &v1alpha1.MaintenanceStatus{URL: host.Spec.Repository.URL, Check: good}
+	if got := short(repositoryHealthy(recorded(host), nil)); got != "True CheckPassed" {
+		t.Errorf("by the record of its repository it is %q", got)
+	}
+	host.Spec.Repository.URL += "-another"
+	if got := short(repositoryHealthy(recorded(host), bad("CheckFailed"))); got != "Unknown NotCheckedYet" {
+		t.Errorf("by the record of the repository that it had before it is %q", got)
+	}
 	if got := short(repositoryHealthy(nil, nil)); got != "Unknown NotCheckedYet" {
 		t.Errorf("without maintenance it is %q", got)
 	}

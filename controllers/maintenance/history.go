@@ -77,8 +77,8 @@ func lostAt(job *v1alpha1.HostJob) time.Time {
 	return job.CreationTimestamp.Add(time.Duration(job.Spec.StartingDeadlineSeconds+job.Spec.ActiveDeadlineSeconds)*time.Second + lostAfter)
 }
 
-// clocksDiffer is how far the clock of the API server may be behind that of the controllers.
-const clocksDiffer = time.Hour
+// clocksDiffer is how far the clock of the API server may be behind that of the controllers: no more is lost to a wrong slot.
+const clocksDiffer = 24 * time.Hour
 
 // slotOf is the slot that a job was made for; false for a job of people. What says that it was made for a time to come was written by people, or by a clock
 // that was wrong: taken for the last run, it would keep the operation from running until then.
@@ -134,7 +134,7 @@ func (r *Repository) past(o Operation, host *v1alpha1.Host, now time.Time) Past 
 	if record.NextScheduleTime != nil {
 		past.Planned = record.NextScheduleTime.Time
 	}
-	jobs := r.jobsOf(o, host)
+	jobs := slices.DeleteFunc(r.jobsOf(o, host), r.former)
 	for _, job := range jobs {
 		if slot, ok := slotOf(job); ok && slot.After(past.Slot) {
 			past.Slot = slot
@@ -158,10 +158,11 @@ func (r *Repository) recorded(o Operation, host *v1alpha1.Host) v1alpha1.Operati
 	}
 	var newest v1alpha1.OperationStatus
 	for _, h := range hosts {
-		if h.Status.Maintenance == nil || *o.StatusOf(h.Status.Maintenance) == nil {
+		known := Recorded(h, o)
+		if known == nil {
 			continue
 		}
-		record := *(*o.StatusOf(h.Status.Maintenance)).DeepCopy()
+		record := *known.DeepCopy()
 		if record.HostJob != "" {
 			record.Executor = cmp.Or(record.Executor, h.Name)
 		}

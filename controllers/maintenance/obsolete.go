@@ -39,7 +39,7 @@ func (r *Repository) Obsolete(tasks []Task, now time.Time) (obsolete []*v1alpha1
 			until, kept := newer.keeps(end, ttl(t.Maintenance))
 			newer.add(end)
 			switch {
-			case end.ran && !r.written(t.Operation, host, end):
+			case end.ran && !r.former(job) && !r.written(t.Operation, host, end):
 			case !kept || !until.IsZero() && !now.Before(until):
 				obsolete = append(obsolete, job)
 			case !until.IsZero():

@@ -45,18 +45,42 @@ func (r *Repository) Status(host *v1alpha1.Host, tasks []Task, plans []Plan, now
 			*o.StatusOf(status) = &record
 		}
 	}
+	switch present := host.Status.Maintenance; {
+	case present == nil:
+	case ofAnother(host):
+		status.Since = new(metav1.NewTime(now.UTC().Truncate(time.Second)))
+	default:
+		status.Since = present.Since
+	}
 	if *status == (v1alpha1.MaintenanceStatus{}) {
 		return nil
 	}
+	status.URL = url(host)
 	return status
 }
 
-// Recorded is what is written in a host's status; nil for nothing.
+// Recorded is what is written in a host's status of its present repository; nil for nothing.
 func Recorded(host *v1alpha1.Host, o Operation) *v1alpha1.OperationStatus {
-	if host.Status.Maintenance == nil {
+	if host.Status.Maintenance == nil || ofAnother(host) {
 		return nil
 	}
 	return *o.StatusOf(host.Status.Maintenance)
+}
+
+// ofAnother tells whether what is recorded is of a repository that the host had before.
+func ofAnother(host *v1alpha1.Host) bool {
+	m := host.Status.Maintenance
+	return m != nil && m.URL != "" && m.URL != url(host)
+}
+
+// former tells whether a job was made for the repository that its target had before.
+func (r *Repository) former(job *v1alpha1.HostJob) bool {
+	for _, host := range r.Hosts {
+		if m := host.Status.Maintenance; host.Name == job.TargetName() && m != nil {
+			return ofAnother(host) || m.Since != nil && job.CreationTimestamp.Before(m.Since)
+		}
+	}
+	return false
 }
 
 // runs tells whether a job of the operation has not ended.
@@ -73,6 +97,7 @@ func sameResult(a, b *v1alpha1.OperationStatus) bool { return a.FinishTime.Equal
 func (r *Repository) record(o Operation, host *v1alpha1.Host, plan Plan, now time.Time) v1alpha1.OperationStatus {
 	record := r.recorded(o, host)
 	jobs := r.jobsOf(o, host)
+	jobs = slices.DeleteFunc(jobs, r.former)
 	for _, job := range jobs {
 		if slot, ok := slotOf(job); ok && (record.LastScheduleTime == nil || slot.After(record.LastScheduleTime.Time)) {
 			record.LastScheduleTime, record.HostJob, record.Executor = new(metav1.NewTime(slot)), job.Name, job.Spec.HostRef.Name

@@ -185,6 +185,48 @@ func TestALongMessageIsCutBetweenCharacters(t *testing.T) {
 	}
 }
 
+// What is known of the repository that a Host had before says nothing of the one that it has now.
+func TestARecordIsOfOneRepository(t *testing.T) {
+	before := v1alpha1.OperationStatus{LastScheduleTime: when("2026-03-01 05:00"), NextScheduleTime: when("2026-03-02 05:00"), HostJob: "old", Result: v1alpha1.ResultFailed,
+		Reason: "RepositoryDamaged", Message: "damaged", FinishTime: when("2026-03-01 05:02"), ConsecutiveFailures: 1}
+	host := testHost("web-1", recorded(Check, before))
+	r := repository(list(host), forHost("a", "web-1", all))
+	// In the meantime another one ended there.
+	r.Jobs = list(testJob(Check, "web-1", "2026-03-01 06:00", failed("2026-03-01 06:03")))
+	host.Status.Maintenance = statusOf(r, host, noon)
+	if got := inWords(host.Status.Maintenance.Check); !strings.Contains(got, "failures 2") || host.Status.Maintenance.Since != nil {
+		t.Fatalf("got %s since %v", got, host.Status.Maintenance.Since)
+	}
+
+	host.Spec.Repository.URL += "//"
+	if got := Recorded(host, Check); got == nil {
+		t.Error("a slash at the end makes it another repository")
+	}
+	host.Spec.Repository.URL = "rest:https://backup.example.com/another"
+	if got := Recorded(host, Check); got != nil {
+		t.Errorf("the record of the former repository is taken for the new one's: %+v", got)
+	}
+	if d := Decide(noon, r.Tasks(noon), false); d.Run != nil {
+		t.Errorf("%s runs at once on a new repository", d.Run.Operation)
+	}
+	for range 2 { // the second time by what was written the first time
+		status := statusOf(r, host, noon)
+		if got := inWords(status.Check); got != "" || status.URL != host.Spec.Repository.URL || !status.Since.Equal(new(metav1.NewTime(noon))) {
+			t.Errorf("got %q of %s since %v, expected nothing yet", got, status.URL, status.Since)
+		}
+		host.Status.Maintenance = status
+	}
+	r.Jobs = append(r.Jobs, testJob(Check, "web-1", "2026-03-02 13:00", succeeded("2026-03-02 13:05")))
+	status := statusOf(r, host, noon.Add(2*time.Hour))
+	if got := inWords(status.Check); !strings.Contains(got, "Succeeded at 2026-03-02 13:05") || strings.Contains(got, "failures") {
+		t.Errorf("got %s", got)
+	}
+	host.Status.Maintenance = status
+	if obsolete, _ := r.Obsolete(r.Tasks(noon), noon.Add(2*time.Hour)); len(obsolete) != 1 || obsolete[0] != r.Jobs[0] {
+		t.Errorf("%d are obsolete, expected the one of the former repository", len(obsolete))
+	}
+}
+
 func TestSharingHostsCarryTheSameRecord(t *testing.T) {
 	anchor, other := testHost("web-1", sharedURL, madeAt(noon.AddDate(0, 0, -40))), testHost("web-2", sharedURL)
 	r := repository(list(anchor, other), forHost("a", "", forRole("web")))

@@ -13,12 +13,13 @@ import (
 // two machines are two disks: taken for one, all but one of them would never be pruned, and be called healthy by the check of another. Where people
 // mounted one disk on both, each machine does what it is asked for and restic's locks keep them from harm.
 func Key(host *v1alpha1.Host) string {
-	url := strings.TrimRight(host.Spec.Repository.URL, "/")
 	if OnMachine(host) {
-		return url + "\n" + host.Name
+		return url(host) + "\n" + host.Name
 	}
-	return url
+	return url(host)
 }
+
+func url(host *v1alpha1.Host) string { return strings.TrimRight(host.Spec.Repository.URL, "/") }
 
 // OnMachine tells whether a Host's repository is a path on the machine itself.
 func OnMachine(host *v1alpha1.Host) bool {
