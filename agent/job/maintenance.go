@@ -86,7 +86,7 @@ func (f *forgetting) failure() error {
 			continue
 		}
 		failed++
-		if first == nil || !errors.Is(first, restic.ErrForgetRefused) && errors.Is(err, restic.ErrForgetRefused) {
+		if first == nil || weight(err) > weight(first) {
 			first = err
 		}
 	}
@@ -101,6 +101,17 @@ func (f *forgetting) failure() error {
 		v.outcome = wire.OutcomeCompletedWithErrors
 	}
 	return v
+}
+
+// weight says which of several failures stands for the job: what another attempt may heal, then what a person has to see to.
+func weight(err error) int {
+	switch {
+	case transient(err):
+		return 2
+	case errors.Is(err, restic.ErrForgetRefused):
+		return 1
+	}
+	return 0
 }
 
 func (r *result) forget(f *forgetting) {

@@ -315,3 +315,20 @@ func TestOtherWaysToARepositoryWaitForEachOther(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestAForgetIsTriedAgainForTheGroupsThatWereLockedOutWhateverFailedBefore(t *testing.T) {
+	f := newFixture(t, patient)
+	f.submit(forgetJob("job-1", "/srv/a", "a", "b"))
+	f.next("forget").done(reply{err: failure(restic.KindForgetRefused)})
+	f.next("forget").done(reply{err: failure(restic.KindUnreachable)})
+	f.waitsFor("attempt 2 of 3 at 12:01 UTC", 2)
+	f.pass(1, time.Minute)
+	c := f.next("forget")
+	if c.forget.Tag != "tag-b" {
+		t.Errorf("the second attempt is for %s", c.forget.Tag)
+	}
+	c.done(reply{forget: restic.ForgetResult{Kept: 1}})
+	if got := f.result("job-1"); got.Outcome != wire.OutcomeCompletedWithErrors || got.Reason != wire.ReasonForgetRefused || got.Attempts != 2 {
+		t.Errorf("%+v", got)
+	}
+}
