@@ -318,11 +318,17 @@ func (f *fixture) record(host string, o maintenance.Operation, what string, ok f
 	return record
 }
 
+// planned waits until an operation is planned by an hourly cadence.
 func (f *fixture) planned(host string, o maintenance.Operation) {
 	f.t.Helper()
-	now := f.clock.Now()
-	f.record(host, o, "it is planned", func(s *v1alpha1.OperationStatus) bool {
-		return s.NextScheduleTime != nil && s.NextScheduleTime.After(now)
+	f.plannedFor(host, o, f.clock.Now().Truncate(time.Hour).Add(time.Hour))
+}
+
+// plannedFor waits for one plan: the default object may come first, and plans otherwise.
+func (f *fixture) plannedFor(host string, o maintenance.Operation, next time.Time) {
+	f.t.Helper()
+	f.record(host, o, "it is planned for "+next.UTC().Format(time.RFC3339), func(s *v1alpha1.OperationStatus) bool {
+		return s.NextScheduleTime != nil && s.NextScheduleTime.Time.Equal(next)
 	})
 }
 

@@ -190,7 +190,7 @@ func TestAJobThatExpiredIsMadeAgainWhenTheMachineIsBack(t *testing.T) {
 	f.group("etc")
 	f.host("web-1")
 	f.create(everything("all", onlyForget, func(s *v1alpha1.RepoMaintenanceSpec) { s.Forget.Cron = "@daily" }))
-	f.planned("web-1", maintenance.Forget)
+	f.plannedFor("web-1", maintenance.Forget, f.clock.Now().Truncate(24*time.Hour).Add(24*time.Hour))
 	f.pass(24 * time.Hour)
 	first := f.open(maintenance.Forget, "web-1")
 	f.connect("web-1", false)
@@ -322,7 +322,10 @@ func TestADefaultIsMadeKeptAndTakenAway(t *testing.T) {
 	if diff := cmp.Diff(spec, m.Spec); diff != "" {
 		t.Errorf("the default (-want +got):\n%s", diff)
 	}
-	f.planned("web-1", maintenance.Forget)
+	now := f.clock.Now()
+	f.record("web-1", maintenance.Forget, "it is planned", func(s *v1alpha1.OperationStatus) bool {
+		return s.NextScheduleTime != nil && s.NextScheduleTime.After(now)
+	})
 
 	edit(f, m, func() { m.Spec.Forget.Cron = "0 4 * * *" })
 	f.poke()
