@@ -10,6 +10,8 @@
 //	err = m.Cancel(id)
 //	m.Close()            // restic gets SIGINT; returns when each job has its result
 //
+// On an executor at most MaxOthers jobs on other hosts' repositories run at the same time; the machine's own work waits for none of them.
+//
 // # At most once
 //
 // A job's id is in the ledger, fsynced, before Submit returns, and marked as started before restic starts. An id that is there is never

@@ -27,6 +27,9 @@ type Manager struct {
 	runHook   func(context.Context, hook.Call) error
 	drill     func(context.Context, drill.Restic, drill.Options) (wire.VerifySummary, error)
 
+	// others has room for the jobs on other hosts' repositories that may run at the same time.
+	others chan struct{}
+
 	ctx     context.Context
 	stop    context.CancelCauseFunc
 	running sync.WaitGroup
@@ -68,7 +71,7 @@ func Open(options Options) (*Manager, error) {
 		options.Logger.Warn("what an earlier agent's restore drill restored cannot be removed", "error", err)
 	}
 	m := &Manager{options: options, ledger: ledger, logs: logs, states: newRepositories(options.Observer, options.Clock), stats: openStats(options.StatsPath, options.Logger),
-		queues: make(map[string]*queue), tasks: make(map[string]*task)}
+		queues: make(map[string]*queue), tasks: make(map[string]*task), others: make(chan struct{}, options.MaxOthers)}
 	m.newRunner, m.drill = m.resticRunner, drill.Run
 	m.runHook = (&hook.Runner{Logger: options.Logger}).Run
 	m.ctx, m.stop = context.WithCancelCause(context.Background())

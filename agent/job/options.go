@@ -62,6 +62,9 @@ type Options struct {
 	Observer Observer
 	// MaxQueued bounds the jobs that wait or run. Default 200.
 	MaxQueued int
+	// MaxOthers bounds the jobs on other hosts' repositories that run at the same time, on a machine that is their executor: each is a restic that may
+	// take hundreds of megabytes. The machine's own work waits for none of them. Default 4.
+	MaxOthers int
 	// MaxLogs and MaxLogBytes bound the log folder. Defaults 200 and 256 MiB.
 	MaxLogs     int
 	MaxLogBytes int64
@@ -86,6 +89,9 @@ func (o *Options) check() error {
 	}
 	if o.MaxQueued <= 0 {
 		o.MaxQueued = 200
+	}
+	if o.MaxOthers <= 0 {
+		o.MaxOthers = 4
 	}
 	if o.StatsPath == "" {
 		o.StatsPath = filepath.Join(filepath.Dir(filepath.Clean(o.Dir)), "stats.json")

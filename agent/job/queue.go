@@ -89,8 +89,32 @@ func (m *Manager) work(key string) {
 		case aListing:
 			m.listSnapshots(t)
 		default:
+			done := m.room(t)
 			m.run(t)
+			done()
 		}
+	}
+}
+
+// room waits, for a job on another host's repository, until not too many of these run. It returns early when the job is ended meanwhile.
+func (m *Manager) room(t *task) (done func()) {
+	if t.job.TargetHost == "" {
+		return func() {}
+	}
+	leave := func() { <-m.others }
+	select {
+	case m.others <- struct{}{}:
+		return leave
+	default:
+	}
+	if t.execution == nil {
+		m.options.Observer.Started(wire.JobStarted{Job: t.job.Ref, Queued: true})
+	}
+	select {
+	case m.others <- struct{}{}:
+		return leave
+	case <-t.ctx.Done():
+		return func() {}
 	}
 }
 

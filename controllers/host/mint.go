@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/resticenv"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -48,6 +50,10 @@ func (r *Reconciler) mintCredentials(ctx context.Context, host *v1alpha1.Host) e
 	}
 	name := v1alpha1.MintedSecretName(host.Name)
 	switch {
+	case inUse(host):
+		return status.Stalled(v1alpha1.ReasonCredentialsMissing,
+			"spec.repository.credentialsSecretRef is gone, and the repository is in use: a password that is made now would not open it. Name the Secret again that holds its password; "+
+				"to begin with an empty repository, change spec.repository.url as well")
 	case !slices.Contains(mintable, backend):
 		return status.Stalled(v1alpha1.ReasonCredentialsMissing,
 			"spec.repository.credentialsSecretRef is needed: who runs the storage gives out the keys of %s: repositories, so they cannot be made here. Create a Secret with %s, those keys and the label %s=true, and name it there",
@@ -75,6 +81,13 @@ func (r *Reconciler) mintCredentials(ctx context.Context, host *v1alpha1.Host) e
 	r.Recorder.Eventf(host, nil, corev1.EventTypeNormal, v1alpha1.EventCredentialsMinted, "Mint", said, name, v1alpha1.ConditionCredentialsExported)
 	log.FromContext(ctx).Info("minted credentials", "secret", name)
 	return nil
+}
+
+// inUse tells whether the machine has opened this very repository, with a password that was not made here.
+func inUse(host *v1alpha1.Host) bool {
+	seen := host.Status.Repository
+	return seen != nil && strings.TrimSuffix(seen.URL, "/") == strings.TrimSuffix(host.Spec.Repository.URL, "/") &&
+		(seen.State == string(wire.RepositoryReady) || host.Status.LastSuccessTime != nil)
 }
 
 // createMinted creates the Secret, unless the Host turns out to be another one than the cache has: its password may have been made already.

@@ -267,6 +267,32 @@ func TestAHostThatComesBackUsesItsOldPassword(t *testing.T) {
 	}
 }
 
+func TestNothingIsMintedForARepositoryThatIsInUse(t *testing.T) {
+	h := newHarness(t)
+	h.create(mintHost("web-1", "/srv/restic"))
+	host := h.host("web-1")
+	base := host.DeepCopy()
+	host.Status.Repository = &v1alpha1.RepositoryStatus{State: "Ready", URL: "/srv/restic", Time: metav1.Now()}
+	if err := h.admin.Status().Patch(t.Context(), host, client.MergeFrom(base)); err != nil {
+		t.Fatal(err)
+	}
+	h.run("web-1")
+	h.wantCondition("web-1", "Ready", "False CredentialsMissing", "would not open it", "spec.repository.url")
+	if h.secret("web-1-repo") != nil {
+		t.Error("a password was made that opens nothing")
+	}
+
+	base = host.DeepCopy()
+	host.Spec.Repository.URL = "/srv/another"
+	if err := h.admin.Patch(t.Context(), host, client.MergeFrom(base)); err != nil {
+		t.Fatal(err)
+	}
+	h.run("web-1")
+	if h.secret("web-1-repo") == nil {
+		t.Error("no password was made for another repository")
+	}
+}
+
 func TestWhatCannotBeMintedIsTold(t *testing.T) {
 	long := strings.Repeat("a", 250)
 	tests := []struct{ name, host, url, want, says string }{
