@@ -11,13 +11,15 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/restic-manager/restic-manager/agent/process"
 )
 
 // guard runs one command.
 type guard struct {
 	name   string
 	report *reporter
-	child  *child
+	child  *process.Process
 	stop   chan struct{} // hears when the command is to end
 	passed chan error    // hears when the output ended, or could not be passed on
 
@@ -70,7 +72,7 @@ func (g *guard) run(argv []string) (outcome, int, string) {
 	}
 	defer messages.Close()
 	cmd.Stdout, cmd.Stderr = outWrite, errWrite
-	g.child, err = startChild(cmd)
+	g.child, err = process.Start(cmd)
 	outWrite.Close()
 	errWrite.Close()
 	if err != nil {
@@ -88,7 +90,8 @@ func (g *guard) run(argv []string) (outcome, int, string) {
 
 	g.waitForExit()
 	g.waitForOutput()
-	g.child.finish() // kills what is left of the group
+	g.child.Signal(syscall.SIGKILL) // what is left of the group
+	state := g.child.Reap()
 	// Both pipes are closed now, unless something left the group and holds them.
 	_ = messages.SetReadDeadline(time.Now().Add(time.Second))
 	<-said
@@ -96,7 +99,7 @@ func (g *guard) run(argv []string) (outcome, int, string) {
 		_ = output.SetReadDeadline(time.Now().Add(time.Second))
 		<-g.passed
 	}
-	return g.judge(cmd.ProcessState, copied)
+	return g.judge(state, copied)
 }
 
 // waitForExit returns when the command has ended, of itself or since it was stopped.
@@ -104,7 +107,7 @@ func (g *guard) waitForExit() {
 	var kill <-chan time.Time
 	for {
 		select {
-		case <-g.child.exited:
+		case <-g.child.Exited():
 			return
 		case <-g.stop:
 			g.stopped = true
@@ -114,12 +117,12 @@ func (g *guard) waitForExit() {
 				continue // it closed its output, and is still at work
 			}
 		case <-kill:
-			g.child.signal(syscall.SIGKILL)
+			g.child.Signal(syscall.SIGKILL)
 			continue
 		}
 		if kill == nil {
-			g.child.signal(syscall.SIGTERM)
-			g.child.signal(syscall.SIGCONT) // one that is halted could not end
+			g.child.Signal(syscall.SIGTERM)
+			g.child.Signal(syscall.SIGCONT) // one that is halted could not end
 			timer := time.NewTimer(StopGrace)
 			defer timer.Stop()
 			kill = timer.C

@@ -21,7 +21,7 @@
 //
 // At the timeout, and when the context ends, the whole process group gets SIGTERM. Once the program has ended and the output is closed, or after
 // Runner.Grace, SIGKILL goes to what is left of the group, and to the program itself wherever it went. What it started in another process group or session escapes.
-// The program dies with the agent, also when the agent is killed hard (process_linux.go); what it started does not then, and ends with the unit (its cgroup).
+// The program dies with the agent, also when the agent is killed hard (agent/process); what it started does not then, and ends with the unit (its cgroup).
 //
 // # Bounds
 //

@@ -11,8 +11,10 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agent/process"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -105,7 +107,7 @@ func (r *Runner) run(ctx context.Context, c Call) (ending, error) {
 	defer read.Close()
 	// One pipe for both streams keeps their order.
 	cmd := &exec.Cmd{Path: c.Hook.Command[0], Args: c.Hook.Command, Env: env, Dir: "/", Stdout: write, Stderr: write}
-	p, err := start(cmd)
+	p, err := process.Start(cmd)
 	_ = write.Close()
 	if err != nil {
 		return ending{}, notStarted(c, err)
@@ -120,7 +122,7 @@ func (r *Runner) run(ctx context.Context, c Call) (ending, error) {
 
 	var e ending
 	e.stopped, e.timedOut = r.wait(ctx, c, p, drained)
-	e.state = p.reap()
+	e.state = p.Reap()
 	if !within(pipePatience, drained) {
 		_ = read.Close() // ends the reader
 		<-drained
@@ -130,13 +132,13 @@ func (r *Runner) run(ctx context.Context, c Call) (ending, error) {
 }
 
 // wait returns when the program has ended; one that has to be stopped is.
-func (r *Runner) wait(ctx context.Context, c Call, p *process, drained <-chan struct{}) (stopped, timedOut bool) {
+func (r *Runner) wait(ctx context.Context, c Call, p *process.Process, drained <-chan struct{}) (stopped, timedOut bool) {
 	after := r.timeout
 	if after == nil {
 		after = time.After
 	}
 	select {
-	case <-p.exited:
+	case <-p.Exited():
 		return false, false
 	case <-after(time.Duration(c.Hook.TimeoutSeconds) * time.Second):
 		timedOut = true
@@ -147,12 +149,12 @@ func (r *Runner) wait(ctx context.Context, c Call, p *process, drained <-chan st
 		grace = defaultGrace
 	}
 	r.logger().Debug("a hook is being stopped", "hook", c.Name, "timedOut", timedOut)
-	p.signal(sigterm)
-	if !within(grace, p.exited, drained) {
+	p.Signal(syscall.SIGTERM)
+	if !within(grace, p.Exited(), drained) {
 		r.logger().Warn("a hook did not end when asked to, and was killed", "hook", c.Name, "grace", grace.String())
 	}
-	p.signal(sigkill) // also to what the program left behind
-	<-p.exited
+	p.Signal(syscall.SIGKILL) // also to what the program left behind
+	<-p.Exited()
 	return true, timedOut
 }
 

@@ -71,8 +71,8 @@
 // the Observer through a bounded queue on a third goroutine. A slow observer loses lines (it is told how many), a panicking
 // one is not called again, and neither ever blocks restic.
 //
-// The child is the leader of its own process group and is started from a locked OS thread with a parent-death signal, so that it dies
-// with the agent even when the agent is killed hard (process_linux.go says why the thread matters).
+// The child is the leader of its own process group and dies with the agent, even when the agent is killed hard (agent/process says how). When it has ended, what is
+// left of its group is killed. Children of restic (ssh, rclone) do not die with the agent so: they end when their pipes to restic close, or with the unit's cgroup.
 //
 // # Stopping
 //

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/restic-manager/restic-manager/agent/process"
 )
 
 const (
@@ -67,7 +69,8 @@ type run struct {
 	logger     *slog.Logger
 	redact     *redactor
 	dispatcher *dispatcher
-	process    *process
+	process    *process.Process
+	state      *os.ProcessState // how it ended
 
 	mu          sync.Mutex
 	watch       retryWatch
@@ -211,7 +214,7 @@ func (x *run) execute(ctx context.Context, cmd *exec.Cmd, report *os.File) error
 	defer errRead.Close()
 	cmd.Stdout, cmd.Stderr = outWrite, errWrite
 	x.lastOutput = time.Now()
-	x.process, err = startProcess(cmd)
+	x.process, err = process.Start(cmd)
 	outWrite.Close()
 	errWrite.Close()
 	for _, file := range cmd.ExtraFiles {
@@ -238,7 +241,9 @@ func (x *run) execute(ctx context.Context, cmd *exec.Cmd, report *os.File) error
 		defer silence.Stop()
 	}
 
-	<-x.process.exited
+	<-x.process.Exited()
+	x.process.Signal(syscall.SIGKILL) // what is left of the group
+	x.state = x.process.Reap()
 	drained := make(chan struct{})
 	go func() { readers.Wait(); close(drained) }()
 	patience := time.NewTimer(limit)
@@ -282,14 +287,14 @@ func (x *run) stopLocked(reason stopReason) {
 	}
 	x.stopped = reason
 	x.logger.Info("stopping restic")
-	x.process.signal(syscall.SIGINT)
+	x.process.Signal(syscall.SIGINT)
 	grace := orDefault(x.runner.Grace, defaultGrace)
 	x.killTimer = time.AfterFunc(grace, func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.logger.Warn("restic did not end after SIGINT; killing it", "grace", grace.String())
 		x.killed = true
-		x.process.signal(syscall.SIGKILL)
+		x.process.Signal(syscall.SIGKILL)
 	})
 }
 
@@ -313,7 +318,7 @@ func (x *run) outcome(ctx context.Context, took time.Duration) outcome {
 	if o.exitMessage == "" && len(x.stderr) > 0 {
 		o.exitMessage = x.stderr[len(x.stderr)-1] // restic broke down before it could print its JSON
 	}
-	state := x.process.cmd.ProcessState
+	state := x.state
 	if state == nil {
 		o.exitCode = -1
 		return o

@@ -30,6 +30,10 @@ var siblings = map[string]map[string][]string{
 	"agent": {
 		"job":   {"restic", "hook", "drill"}, // its state machine runs restic, hooks and restore drills
 		"drill": {"restic"},                  // a drill restores with it
+		// What runs programs shares how they are started, ended with their group, and reaped.
+		"restic": {"process"},
+		"hook":   {"process"},
+		"dump":   {"process"},
 	},
 }
 
