@@ -96,7 +96,11 @@ func (r *repositories) maintain(ctx context.Context, req ctrl.Request, repositor
 		r.made.add(req, job)
 		repository.Jobs = append(repository.Jobs, job)
 	}
-	if err := r.writeDown(ctx, repository, tasks, decision.Plans, now); err != nil {
+	err := r.writeDown(ctx, repository, tasks, decision.Plans, now)
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: staleDelay}, nil
+	}
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	again, err := r.clearAway(ctx, repository, tasks, now)
@@ -113,7 +117,8 @@ func (r *repositories) at(when, now time.Time) ctrl.Result {
 	return ctrl.Result{RequeueAfter: max(when.Sub(now), time.Millisecond)}
 }
 
-// writeDown writes status.maintenance of each host, where it differs.
+// writeDown writes status.maintenance of each host, where it differs. It conflicts with a host that the cache shows as it was: a plan that was made
+// from there might take the place of one that has come due.
 func (r *repositories) writeDown(ctx context.Context, repository *maintenance.Repository, tasks []maintenance.Task, plans []maintenance.Plan, now time.Time) error {
 	for _, host := range repository.Hosts {
 		want := repository.Status(host, tasks, plans, now)
@@ -122,7 +127,7 @@ func (r *repositories) writeDown(ctx context.Context, repository *maintenance.Re
 		}
 		written := host.DeepCopy()
 		written.Status.Maintenance = want
-		if err := status.Patch(ctx, r.client, host, written); client.IgnoreNotFound(err) != nil {
+		if err := status.Patch(ctx, r.client, host, written, status.WithLock()); client.IgnoreNotFound(err) != nil {
 			return err
 		}
 	}
