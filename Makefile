@@ -21,7 +21,7 @@ help: ## Show this list.
 ##@ Try it
 
 .PHONY: demo
-demo: build components ## Show the whole way once, from enrolment to restore, and compare the files (about a minute).
+demo: build components ## Show the whole way once, from enrolment to restore, and compare the files, and keep the repository healthy (about two minutes).
 	go run ./test/demo
 
 .PHONY: up

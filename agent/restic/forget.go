@@ -100,7 +100,7 @@ func (f ForgetResult) judge(o outcome, badOutput error, url string) (ForgetResul
 			return f, failure // the connection broke down in the middle
 		}
 		failure.Kind = KindForgetRefused
-		failure.Message = fmt.Sprintf("the repository at %s refused to remove %d snapshots; it is append-only for these credentials, so give this host admin credentials", RedactURL(url), f.Refused)
+		failure.Message = fmt.Sprintf("the repository at %s refused to remove %s; it is append-only for these credentials, so give this host admin credentials", RedactURL(url), countSnapshots(f.Refused))
 		if reason := o.show(o.gaveUp); reason != "" {
 			failure.Message += " (" + reason + ")"
 		}
@@ -239,4 +239,11 @@ func countItems(decoder *json.Decoder) (int, error) {
 	}
 	_, err = decoder.Token()
 	return n, err
+}
+
+func countSnapshots(n int) string {
+	if n == 1 {
+		return "1 snapshot"
+	}
+	return fmt.Sprintf("%d snapshots", n)
 }

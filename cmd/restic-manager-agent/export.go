@@ -59,6 +59,10 @@ func exportCommand(s streams) *cobra.Command {
 			if output == "json" {
 				return exportJSON(s.out, e)
 			}
+			if dir == "" && (e.CABundle != "" || e.Credential.ClientCertificate != "") {
+				// The output says so too, in a comment that a shell swallows.
+				fmt.Fprintln(s.err, "restic-manager-agent: note: the repository needs certificates; restic will not open it without: call this command with --certificates-dir FOLDER")
+			}
 			return exportShell(s.out, e, dir)
 		},
 	}

@@ -93,6 +93,13 @@ func slotOf(job *v1alpha1.HostJob) (time.Time, bool) {
 	return slot, true
 }
 
+// neverSent jobs are those of people that no machine was told of: they say nothing of the repository, and whoever may create HostJobs could have
+// maintenance called failing with one that cannot work.
+func neverSent(job *v1alpha1.HostJob) bool {
+	_, ours := job.Labels[v1alpha1.LabelOperation]
+	return !ours && job.Status.DispatchTime == nil && job.Status.Result == nil
+}
+
 // narrowed jobs do a part of the operation: neither their success nor their failure is that of the operation.
 func narrowed(job *v1alpha1.HostJob) bool {
 	return job.Spec.Forget != nil && job.Spec.Forget.SourceGroup != "" || job.Spec.Verify != nil && job.Spec.Verify.SourceGroup != ""

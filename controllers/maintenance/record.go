@@ -110,7 +110,7 @@ func (r *Repository) record(o Operation, host *v1alpha1.Host, plan Plan, now tim
 	})
 	for _, job := range jobs {
 		end, ended := endingOf(job, now)
-		if ended && end.ran && !narrowed(job) && (record.FinishTime == nil || end.at.Truncate(time.Second).After(record.FinishTime.Time)) {
+		if ended && end.ran && !narrowed(job) && !neverSent(job) && (record.FinishTime == nil || end.at.Truncate(time.Second).After(record.FinishTime.Time)) {
 			take(&record, job, end)
 		}
 	}

@@ -143,6 +143,8 @@ func TestRecord(t *testing.T) {
 			func(j *v1alpha1.HostJob) {
 				j.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: "True", Reason: "Failed", Message: "no admin credentials"}}
 			})), "for 2026-03-02 05:00, by web-1-prune-29540460, Failed at 2026-03-02 05:01, (Failed: no admin credentials), failures 1"},
+		{"one of a person that no machine was told of says nothing of the repository", Prune, nil,
+			list(testJob(Prune, "web-1", "2026-03-02 05:00", byPeople("by-hand"), ended(v1alpha1.JobFailed, "2026-03-02 05:01", "", ""))), "nothing"},
 		{"one whose result never came is a failure in the end", Forget, nil, list(testJob(Forget, "web-1", "2026-02-27 05:00", func(j *v1alpha1.HostJob) { j.Status.Phase = v1alpha1.JobDispatched })),
 			`for 2026-02-27 05:00, by web-1-forget-29536140, Failed at 2026-02-28 06:16, (NoReport: Host "web-1" took it and its result never came: see whether the machine is alive), failures 1`},
 		{"a machine whose clock is behind ends nothing before it began", Forget, nil, list(testJob(Forget, "web-1", "2026-03-02 05:00", succeeded("2026-03-02 03:00"))),

@@ -124,7 +124,7 @@ func refusal(m *v1alpha1.RepoMaintenance, seen facts, found findings) error {
 			"Until then nothing but verify is run", ref.Name)
 	}
 	if len(seen.hosts) > 0 && len(found.overridden) == len(seen.hosts) && len(found.mine) == 0 {
-		return status.Waiting(v1alpha1.ReasonOverridden, 0, "for all Hosts that it selects (%s) %s counts: of several, those with an executorRef come first, then the oldest that people made. "+
+		return status.Waiting(v1alpha1.ReasonOverridden, 0, "for all Hosts that it selects (%s) RepoMaintenance %q counts: of several, those with an executorRef come first, then the oldest that people made. "+
 			"Delete the other one, or select other Hosts", names(found.overridden), names(found.by))
 	}
 	return nil

@@ -96,7 +96,7 @@ func TestStatus(t *testing.T) {
 		{"an invalid one is stalled", named("a", 1, onlyForget, func(s *v1alpha1.RepoMaintenanceSpec) { s.TimeZone = "Mars" }), list(webHost("web-1")), nil, "1 0 0",
 			`False Invalid: spec.timeZone: timeZone "Mars" is not known: write an IANA name such as Europe/Zurich, or UTC`, "", "Unknown NothingRunYet: nothing was run yet"},
 		{"one that is overridden everywhere names the other", named("b", 1), list(webHost("web-1")), list(named("a", 2)), "1 0 0",
-			"False Overridden: for all Hosts that it selects (web-1) a counts: of several, those with an executorRef come first, then the oldest that people made. Delete the other one, or select other Hosts", "", "Unknown NothingRunYet: nothing was run yet"},
+			`False Overridden: for all Hosts that it selects (web-1) RepoMaintenance "a" counts: of several, those with an executorRef come first, then the oldest that people made. Delete the other one, or select other Hosts`, "", "Unknown NothingRunYet: nothing was run yet"},
 		{"one that is overridden in part works for the rest", named("b", 1, onlyForget), list(webHost("web-1"), webHost("web-2")), list(named("a", 2, byName("web-1"))), "2 1 0",
 			"True Accepted: in force for 1 repository of 1 Host; for web-1 a counts", "", "Unknown NothingRunYet: nothing was run yet"},
 		{"hosts that share a repository count once", named("a", 1, onlyForget), list(webHost("web-1", shared), webHost("web-2", shared)), nil, "2 1 0",

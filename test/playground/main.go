@@ -58,7 +58,8 @@ func up(ctx context.Context, dir string) error {
 	if _, err := scenario.WriteObjects(s, objects, source); err != nil {
 		return err
 	}
-	log("\nThe playground runs: API server, controllers, gateway (%s), rest-server (%s).\n", s.URL, s.AppendOnly.URL())
+	log("\nThe playground runs: API server, controllers, gateway (%s), an append-only rest-server (%s), and one on the same data through which\nwhoever is let in may delete (%s; it has no users yet).\n",
+		s.URL, s.AppendOnly.URL(), s.Rest.URL())
 	return explain(dir)
 }
 
@@ -96,9 +97,17 @@ func down(ctx context.Context, dir string) error {
 		log("there is no playground: nothing to do")
 		return nil
 	}
-	// The quickstart's machine: its agent was started by hand, and would go on in a folder that is gone.
-	if err := stack.StopAgent(ctx, filepath.Join(dir, "machine", "state"), log); err != nil {
-		return err
+	// The machines of quickstart and guides: their agents were started by hand, and would go on in folders that are gone.
+	for _, depth := range []string{"*", "*/*", "*/*/*"} {
+		locks, err := filepath.Glob(filepath.Join(dir, depth, "lock"))
+		if err != nil {
+			return err
+		}
+		for _, lock := range locks {
+			if err := stack.StopAgent(ctx, filepath.Dir(lock), log); err != nil {
+				return err
+			}
+		}
 	}
 	log("stopping controllers, gateway, rest-server and API server")
 	if err := stack.Down(dir); err != nil {
