@@ -109,7 +109,7 @@ func (a *Agent) refuseCommand(jobID string, err error) {
 		level = slog.LevelError
 	}
 	a.logger.Log(context.Background(), level, "a command was refused", "job", jobID, "reason", reason, "message", message)
-	a.answerCommand(wire.CommandAck{JobID: jobID, Reason: reason, Message: cut(message, wire.MaxString)})
+	a.answerCommand(wire.CommandAck{JobID: jobID, Reason: reason, Message: wire.Cut(message, wire.MaxString)})
 }
 
 func (a *Agent) answerCommand(ack wire.CommandAck) {

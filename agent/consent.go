@@ -39,7 +39,7 @@ func notAllowed(allow config.Allow, set *wire.ScheduleSet) []wire.NotAllowed {
 	var out []wire.NotAllowed
 	refuse := func(group, what string, err error) {
 		if err != nil {
-			out = append(out, wire.NotAllowed{SourceGroup: group, What: what, Message: cut(err.Error(), wire.MaxString)})
+			out = append(out, wire.NotAllowed{SourceGroup: group, What: what, Message: wire.Cut(err.Error(), wire.MaxString)})
 		}
 	}
 	refuse("", consentHooks, checkHooks(allow, set.Hooks))
@@ -53,7 +53,7 @@ func notAllowed(allow config.Allow, set *wire.ScheduleSet) []wire.NotAllowed {
 	if more := len(out) - wire.MaxListed; more > 0 {
 		out = out[:wire.MaxListed]
 		last := &out[len(out)-1]
-		last.Message = cut(fmt.Sprintf("%d more beside this one: %s", more, last.Message), wire.MaxString)
+		last.Message = wire.Cut(fmt.Sprintf("%d more beside this one: %s", more, last.Message), wire.MaxString)
 	}
 	return out
 }

@@ -118,7 +118,7 @@ func (s *fireStarter) startFire(f cron.Fire, offline bool) error {
 
 func (s *fireStarter) reportMissed(f cron.Fire, message string) {
 	now := s.o.Clock.Now().UTC()
-	report := &wire.JobFinished{Job: fireRef(f), Outcome: wire.OutcomeFailed, Reason: wire.ReasonMissed, Message: cut(message, wire.MaxString), ExitCode: -1, FinishedAt: now}
+	report := &wire.JobFinished{Job: fireRef(f), Outcome: wire.OutcomeFailed, Reason: wire.ReasonMissed, Message: wire.Cut(message, wire.MaxString), ExitCode: -1, FinishedAt: now}
 	s.reports.add(report)
 	s.status.ended(report)
 }
@@ -158,16 +158,4 @@ func (o *observer) RepoStats(m wire.RepoStats) {
 		return
 	}
 	o.reports.add(&m)
-}
-
-// cut shortens a text for people to at most limit bytes.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	end := limit - len("…")
-	for end > 0 && text[end]&0xC0 == 0x80 {
-		end--
-	}
-	return text[:end] + "…"
 }

@@ -71,7 +71,7 @@ func (r *repository) report(m wire.RepoState) {
 		return
 	}
 	r.told = m
-	m.Message = cut(m.Message, wire.MaxString)
+	m.Message = wire.Cut(m.Message, wire.MaxString)
 	attributes := []any{"state", m.State, "repository", m.URL}
 	if m.Reason != "" {
 		attributes = append(attributes, "reason", m.Reason, "message", m.Message)

@@ -213,7 +213,7 @@ func (e ending) failure(ctx context.Context, c Call) error {
 	code := e.state.ExitCode() // -1 for a signal
 	said := ""
 	if e.last != "" {
-		said = ": " + cut(e.last, maxReason)
+		said = ": " + wire.Cut(e.last, maxReason)
 	}
 	switch {
 	case e.timedOut:

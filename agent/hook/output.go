@@ -70,15 +70,3 @@ func clean(text string) string {
 		return r
 	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
 }
-
-// cut shortens a text to at most limit bytes.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	end := limit - len("…")
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
-}

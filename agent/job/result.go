@@ -7,7 +7,6 @@ import (
 	"math"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -189,13 +188,5 @@ func orElse(s, fallback string) string {
 func cutText(s string) string { return cutTo(wire.MaxString, s) }
 
 func cutTo(limit int, s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= limit {
-		return s
-	}
-	end := limit - len("…")
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
+	return wire.Cut(strings.ToValidUTF8(s, "\uFFFD"), limit)
 }

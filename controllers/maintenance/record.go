@@ -3,7 +3,6 @@ package maintenance
 import (
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -125,7 +124,7 @@ func (r *Repository) record(o Operation, host *v1alpha1.Host, plan Plan, now tim
 func take(record *v1alpha1.OperationStatus, job *v1alpha1.HostJob, end ending) {
 	finish := metav1.NewTime(end.at.UTC().Truncate(time.Second))
 	record.HostJob, record.Executor = job.Name, job.Spec.HostRef.Name
-	record.Result, record.Reason, record.Message, record.FinishTime = end.result, end.reason, shorten(end.message), &finish
+	record.Result, record.Reason, record.Message, record.FinishTime = end.result, end.reason, wire.Cut(end.message, maxMessage), &finish
 	switch end.result {
 	case v1alpha1.ResultSucceeded:
 		record.Reason, record.LastSuccessTime, record.ConsecutiveFailures = "", &finish, 0
@@ -140,16 +139,4 @@ func take(record *v1alpha1.OperationStatus, job *v1alpha1.HostJob, end ending) {
 // wasRead tells whether a check got to read: one that found damage did, and the rotation goes on to other parts.
 func wasRead(end ending) bool {
 	return end.result == v1alpha1.ResultSucceeded || end.reason == string(wire.ReasonRepositoryDamaged)
-}
-
-// shorten never splits a character.
-func shorten(message string) string {
-	if len(message) <= maxMessage {
-		return message
-	}
-	end := maxMessage - len("…")
-	for !utf8.RuneStart(message[end]) {
-		end--
-	}
-	return message[:end] + "…"
 }

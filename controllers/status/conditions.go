@@ -2,13 +2,13 @@ package status
 
 import (
 	"fmt"
-	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
 )
 
 // maxMessage bounds a condition's message, in bytes: the API allows 32 KiB, a person reads one paragraph.
@@ -47,7 +47,7 @@ func (s *Setter) Set(kind string, value metav1.ConditionStatus, reason, message 
 		Type:               kind,
 		Status:             value,
 		Reason:             reason,
-		Message:            cut(message),
+		Message:            wire.Cut(message, maxMessage),
 		ObservedGeneration: s.generation,
 		LastTransitionTime: s.now,
 	})
@@ -70,16 +70,4 @@ func (s *Setter) Ready(err error, reason, message string) {
 		return
 	}
 	s.Remove(v1alpha1.ConditionStalled)
-}
-
-// cut never splits a character.
-func cut(message string) string {
-	if len(message) <= maxMessage {
-		return message
-	}
-	end := maxMessage - len("…")
-	for !utf8.RuneStart(message[end]) {
-		end--
-	}
-	return message[:end] + "…"
 }
