@@ -225,3 +225,40 @@ type BackupSummary struct {
 	// +kubebuilder:validation:MaxItems=20
 	FailedPaths []string `json:"failedPaths,omitempty"`
 }
+
+// FleetSummary counts the Hosts of a SourceGroup or a Schedule. Each Host is one of succeeded, failing and never ran; of a Schedule, the worst of its
+// groups counts.
+type FleetSummary struct {
+	// HostsMatched is the number of Hosts that the object is for.
+	// +optional
+	HostsMatched int32 `json:"hostsMatched,omitempty"`
+	// HostsApplied is the number of them that have acked a set with the object in its present generation.
+	// +optional
+	HostsApplied int32 `json:"hostsApplied,omitempty"`
+	// HostsSucceeded is the number of Hosts whose last backup succeeded.
+	// +optional
+	HostsSucceeded int32 `json:"hostsSucceeded,omitempty"`
+	// HostsFailing is the number of Hosts whose last backup failed, or completed with errors.
+	// +optional
+	HostsFailing int32 `json:"hostsFailing,omitempty"`
+	// FailingHosts names the first ten of them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	FailingHosts []string `json:"failingHosts,omitempty"`
+	// HostsNeverRan is the number of Hosts that have not made a backup yet.
+	// +optional
+	HostsNeverRan int32 `json:"hostsNeverRan,omitempty"`
+	// HostsOverdue is the number of Hosts with an overdue backup, whatever became of the last one.
+	// +optional
+	HostsOverdue int32 `json:"hostsOverdue,omitempty"`
+	// OverdueHosts names the first ten of them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	OverdueHosts []string `json:"overdueHosts,omitempty"`
+	// OldestSuccessTime is the last success of the Host that is farthest behind, of those that ever had one: everything is backed up since then when
+	// none never ran.
+	// +optional
+	OldestSuccessTime *metav1.Time `json:"oldestSuccessTime,omitempty"`
+}

@@ -98,6 +98,19 @@ const (
 	ReasonAllAllowed          = "AllAllowed"
 	ReasonNotAllowedByMachine = "NotAllowedByMachine"
 
+	// ConditionBackupsCurrent of a Host, and of a SourceGroup and a Schedule for all their Hosts: no backup is overdue. Overdue is what has had no
+	// success since a run that its Schedule expected, and half an interval (10 minutes to 12 hours) and the time that the last backup took on top.
+	// Unknown while there is nothing to judge by.
+	ConditionBackupsCurrent = "BackupsCurrent"
+	ReasonUpToDate          = "UpToDate"
+	ReasonOverdue           = "Overdue"
+	// ReasonHostOffline: overdue, but the machine is away, for less than spec.offlineGrace.
+	ReasonHostOffline = "HostOffline"
+	// ReasonWaitingForFirstBackup: something has not succeeded yet, and is not overdue.
+	ReasonWaitingForFirstBackup = "WaitingForFirstBackup"
+	// ReasonNothingScheduled: no Schedule fires anything here.
+	ReasonNothingScheduled = "NothingScheduled"
+
 	// Reasons of a Host that is not Ready.
 	ReasonCredentialsMissing    = "CredentialsMissing"
 	ReasonCredentialsNotLabeled = "CredentialsNotLabeled"
@@ -180,10 +193,13 @@ const (
 
 // Reasons of Events about a Host. An Event is for people and expires; status is the record.
 const (
-	EventEnrolled          = "Enrolled"
-	EventEnrolmentRefused  = "EnrollmentRefused"
-	EventTokenMinted       = "EnrollmentTokenMinted"
-	EventDisconnected      = "Disconnected"
+	EventEnrolled         = "Enrolled"
+	EventEnrolmentRefused = "EnrollmentRefused"
+	EventTokenMinted      = "EnrollmentTokenMinted"
+	EventDisconnected     = "Disconnected"
+	// EventBackupsOverdue and EventBackupsRecovered come once each, when BackupsCurrent becomes False and True again.
+	EventBackupsOverdue    = "BackupsOverdue"
+	EventBackupsRecovered  = "BackupsRecovered"
 	EventSetRefused        = "ScheduleSetRefused"
 	EventCommandRefused    = "CommandRefused"
 	EventDuplicateIdentity = "DuplicateIdentity"

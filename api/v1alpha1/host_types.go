@@ -17,6 +17,11 @@ type HostSpec struct {
 	// Suspend stops all scheduled work of the machine, maintenance too. HostJobs that people create still run.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+	// OfflineGrace is how long the machine may be away before its backups count as overdue, for laptops and the like; at most a year. None by
+	// default: a backup that is late because the machine is off is as late as any other.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="offlineGrace must be between 0s and 8760h"
+	OfflineGrace *metav1.Duration `json:"offlineGrace,omitempty"`
 	// Identity holds the machine's public keys. The controllers pin them at enrolment; give them here when the keys are made
 	// elsewhere and kept in Git. Changing them takes the permission `update` on `hosts/identity`.
 	// +optional
@@ -64,7 +69,7 @@ type HostStatus struct {
 	// +optional
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready, Enrolled, Connected, ScheduleSetApplied, RepositoryReady, RepositoryHealthy, CredentialsExported, AdminCredentialsReady,
+	// Conditions: Ready, BackupsCurrent, Enrolled, Connected, ScheduleSetApplied, RepositoryReady, RepositoryHealthy, CredentialsExported, AdminCredentialsReady,
 	// AdminCredentialsExposed, AllowedByMachine, ClockSynchronised, Stalled, DuplicateIdentity.
 	// Written by the controllers.
 	// +optional
@@ -92,6 +97,22 @@ type HostStatus struct {
 	// Maintenance is the last run of each operation on the host's repository. Written by the controllers.
 	// +optional
 	Maintenance *MaintenanceStatus `json:"maintenance,omitempty"`
+	// Schedules is when each Schedule runs on this machine. Written by the controllers.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=100
+	Schedules []HostSchedule `json:"schedules,omitempty"`
+	// NextRunTime is the soonest of schedules. Written by the controllers.
+	// +optional
+	NextRunTime *metav1.Time `json:"nextRunTime,omitempty"`
+	// Overdue lists the backups that should have succeeded by now, the longest overdue first. Written by the controllers.
+	// +optional
+	// +listType=map
+	// +listMapKey=schedule
+	// +listMapKey=sourceGroup
+	// +kubebuilder:validation:MaxItems=100
+	Overdue []OverdueBackup `json:"overdue,omitempty"`
 	// SourceGroups is the last result of each source group. Written by the gateway.
 	// +optional
 	// +listType=map
@@ -342,6 +363,46 @@ type OperationStatus struct {
 	ReadDataSubset string `json:"readDataSubset,omitempty"`
 }
 
+// HostSchedule is when one Schedule runs on one machine.
+type HostSchedule struct {
+	// Name of the Schedule.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Cron and TimeZone are those of the Schedule.
+	// +kubebuilder:validation:MaxLength=253
+	Cron string `json:"cron"`
+	// TimeZone is an IANA name.
+	// +kubebuilder:validation:MaxLength=64
+	TimeZone string `json:"timeZone"`
+	// Suspended says that the Schedule or the Host is suspended.
+	// +optional
+	Suspended bool `json:"suspended,omitempty"`
+	// SourceGroups that it fires on this machine.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	SourceGroups []string `json:"sourceGroups"`
+	// Delay is this machine's part of the Schedule's jitter: how long after the nominal time it starts.
+	// +optional
+	Delay *metav1.Duration `json:"delay,omitempty"`
+	// Since is from when on its runs are expected of this machine: since the expression, the zone and suspend are what they are.
+	Since metav1.Time `json:"since"`
+	// NextRunTime is the next start, delay included, as of the last run or change. Empty while suspended.
+	// +optional
+	NextRunTime *metav1.Time `json:"nextRunTime,omitempty"`
+}
+
+// OverdueBackup is a backup that should have succeeded by now.
+type OverdueBackup struct {
+	// SourceGroup that has no recent enough backup.
+	// +kubebuilder:validation:MaxLength=253
+	SourceGroup string `json:"sourceGroup"`
+	// Schedule by which it was due.
+	// +kubebuilder:validation:MaxLength=253
+	Schedule string `json:"schedule"`
+	// DueTime is the start of the first run that brought no success.
+	DueTime metav1.Time `json:"dueTime"`
+}
+
 // SourceGroupResult is the last result of one source group on one host.
 type SourceGroupResult struct {
 	// Name of the SourceGroup.
@@ -399,9 +460,11 @@ type ReportPosition struct {
 // +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.conditions[?(@.type=="ScheduleSetApplied")].status`
 // +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.status.conditions[?(@.type=="RepositoryReady")].reason`
+// +kubebuilder:printcolumn:name="Backups",type=string,JSONPath=`.status.conditions[?(@.type=="BackupsCurrent")].reason`
 // +kubebuilder:printcolumn:name="Last Success",type=date,JSONPath=`.status.lastSuccessTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Next Run",type=string,priority=1,JSONPath=`.status.nextRunTime`
 // +kubebuilder:printcolumn:name="Agent",type=string,priority=1,JSONPath=`.status.agent.version`
 // +kubebuilder:printcolumn:name="Restic",type=string,priority=1,JSONPath=`.status.agent.resticVersion`
 type Host struct {

@@ -60,18 +60,13 @@ type ScheduleStatus struct {
 	// +optional
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready, Stalled, SourceGroupsFound, Applied.
+	// Conditions: Ready, Stalled, SourceGroupsFound, Applied, BackupsCurrent.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// HostsMatched is the number of hosts that the schedule is for.
-	// +optional
-	HostsMatched int32 `json:"hostsMatched,omitempty"`
-	// HostsApplied is the number of them that have acked a set with this schedule in its present generation.
-	// +optional
-	HostsApplied int32 `json:"hostsApplied,omitempty"`
+	Conditions   []metav1.Condition `json:"conditions,omitempty"`
+	FleetSummary `json:",inline"`
 	// LastFireTime is the last nominal time, before jitter.
 	// +optional
 	LastFireTime *metav1.Time `json:"lastFireTime,omitempty"`
@@ -89,11 +84,16 @@ type ScheduleStatus struct {
 // +kubebuilder:printcolumn:name="Time Zone",type=string,JSONPath=`.spec.timeZone`
 // +kubebuilder:printcolumn:name="Suspend",type=boolean,JSONPath=`.spec.suspend`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Groups Found",type=string,JSONPath=`.status.conditions[?(@.type=="SourceGroupsFound")].status`
 // +kubebuilder:printcolumn:name="Hosts",type=integer,JSONPath=`.status.hostsMatched`
 // +kubebuilder:printcolumn:name="Applied",type=integer,JSONPath=`.status.hostsApplied`
-// +kubebuilder:printcolumn:name="Next",type=string,JSONPath=`.status.nextFireTime`
+// +kubebuilder:printcolumn:name="Succeeded",type=integer,JSONPath=`.status.hostsSucceeded`
+// +kubebuilder:printcolumn:name="Failing",type=integer,JSONPath=`.status.hostsFailing`
+// +kubebuilder:printcolumn:name="Never Ran",type=integer,JSONPath=`.status.hostsNeverRan`
+// +kubebuilder:printcolumn:name="Overdue",type=integer,JSONPath=`.status.hostsOverdue`
+// +kubebuilder:printcolumn:name="Oldest Success",type=date,JSONPath=`.status.oldestSuccessTime`
+// +kubebuilder:printcolumn:name="Next",type=string,priority=1,JSONPath=`.status.nextFireTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Groups Found",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="SourceGroupsFound")].status`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type Schedule struct {
 	metav1.TypeMeta `json:",inline"`

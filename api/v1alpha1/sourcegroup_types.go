@@ -89,18 +89,13 @@ type SourceGroupStatus struct {
 	// +optional
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready, Stalled, Applied, RetentionEnforced.
+	// Conditions: Ready, Stalled, Applied, BackupsCurrent, RetentionEnforced.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// HostsMatched is the number of hosts that the group is for.
-	// +optional
-	HostsMatched int32 `json:"hostsMatched,omitempty"`
-	// HostsApplied is the number of them that have acked a set with this group in its present generation.
-	// +optional
-	HostsApplied int32 `json:"hostsApplied,omitempty"`
+	Conditions   []metav1.Condition `json:"conditions,omitempty"`
+	FleetSummary `json:",inline"`
 }
 
 // SourceGroup says what to back up together, on which hosts, kept how long.
@@ -111,8 +106,13 @@ type SourceGroupStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Hosts",type=integer,JSONPath=`.status.hostsMatched`
 // +kubebuilder:printcolumn:name="Applied",type=integer,JSONPath=`.status.hostsApplied`
-// +kubebuilder:printcolumn:name="Includes",type=string,JSONPath=`.spec.includes`
+// +kubebuilder:printcolumn:name="Succeeded",type=integer,JSONPath=`.status.hostsSucceeded`
+// +kubebuilder:printcolumn:name="Failing",type=integer,JSONPath=`.status.hostsFailing`
+// +kubebuilder:printcolumn:name="Never Ran",type=integer,JSONPath=`.status.hostsNeverRan`
+// +kubebuilder:printcolumn:name="Overdue",type=integer,JSONPath=`.status.hostsOverdue`
+// +kubebuilder:printcolumn:name="Oldest Success",type=date,JSONPath=`.status.oldestSuccessTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Includes",type=string,priority=1,JSONPath=`.spec.includes`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type SourceGroup struct {
 	metav1.TypeMeta `json:",inline"`
