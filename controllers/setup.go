@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/host"
 	"github.com/restic-manager/restic-manager/controllers/hostjob"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
+	"github.com/restic-manager/restic-manager/controllers/overdue"
 	"github.com/restic-manager/restic-manager/controllers/repomaintenance"
 	"github.com/restic-manager/restic-manager/controllers/schedule"
 	"github.com/restic-manager/restic-manager/controllers/signing"
@@ -37,6 +40,8 @@ type Options struct {
 	TLSPins []string
 	// TokenTTL, default DefaultTokenTTL.
 	TokenTTL time.Duration
+	// OverdueMinGrace is how late a backup must be at least before it is overdue. Default overdue.MinGrace.
+	OverdueMinGrace time.Duration
 	// Keys sign what agents obey.
 	Keys *signing.Keys
 	// Clock, default the real one.
@@ -81,6 +86,12 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.TokenTTL == 0 {
 		o.TokenTTL = DefaultTokenTTL
 	}
+	if o.OverdueMinGrace == 0 {
+		o.OverdueMinGrace = overdue.MinGrace
+	}
+	if err := selecting.AddIndexes(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	reconcilers := []struct {
 		kind       string
 		reconciler interface{ SetupWithManager(ctrl.Manager) error }
@@ -95,6 +106,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			GatewayURL: o.GatewayURL,
 			TLSPins:    o.TLSPins,
 			TokenTTL:   o.TokenTTL,
+
+			OverdueMinGrace: o.OverdueMinGrace,
 		}},
 		{"SourceGroup", &sourcegroup.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
 		{"Schedule", &schedule.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},

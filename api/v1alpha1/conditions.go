@@ -98,8 +98,8 @@ const (
 	ReasonAllAllowed          = "AllAllowed"
 	ReasonNotAllowedByMachine = "NotAllowedByMachine"
 
-	// ConditionBackupsCurrent of a Host, and of a SourceGroup and a Schedule for all their Hosts: no backup is overdue. Overdue is what has had no
-	// success since a run that its Schedule expected, and half an interval (10 minutes to 12 hours) and the time that the last backup took on top.
+	// ConditionBackupsCurrent of a Host, and of a SourceGroup and a Schedule for all their Hosts: no backup is overdue. Overdue is a backup
+	// that has not succeeded since a run of its Schedule, a quarter of the interval (10 minutes to 6 hours) and the time that the last one took later.
 	// Unknown while there is nothing to judge by.
 	ConditionBackupsCurrent = "BackupsCurrent"
 	ReasonUpToDate          = "UpToDate"

@@ -378,17 +378,26 @@ type HostSchedule struct {
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
 	// SourceGroups that it fires on this machine.
-	// +listType=set
+	// +listType=map
+	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=100
-	SourceGroups []string `json:"sourceGroups"`
+	SourceGroups []HostScheduleGroup `json:"sourceGroups"`
 	// Delay is this machine's part of the Schedule's jitter: how long after the nominal time it starts.
 	// +optional
 	Delay *metav1.Duration `json:"delay,omitempty"`
-	// Since is from when on its runs are expected of this machine: since the expression, the zone and suspend are what they are.
-	Since metav1.Time `json:"since"`
 	// NextRunTime is the next start, delay included, as of the last run or change. Empty while suspended.
 	// +optional
 	NextRunTime *metav1.Time `json:"nextRunTime,omitempty"`
+}
+
+// HostScheduleGroup is a source group that a Schedule fires on a machine.
+type HostScheduleGroup struct {
+	// Name of the SourceGroup.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Since is from when on backups are expected: since the group is in the Schedule for this machine, and its expression, zone and suspend are what they
+	// are. While a backup is overdue a change of these does not move it.
+	Since metav1.Time `json:"since"`
 }
 
 // OverdueBackup is a backup that should have succeeded by now.

@@ -15,7 +15,8 @@ type Input struct {
 	Host *v1alpha1.Host
 	// IdentityHash is that of the host's pinned keys.
 	IdentityHash string
-	// Groups and Schedules are those of the host's namespace, in any order.
+	// Groups and Schedules are those of the host's namespace, in any order; at least those that select the host, the Schedules that name one of these, and the
+	// groups that such a Schedule names.
 	Groups    []v1alpha1.SourceGroup
 	Schedules []v1alpha1.Schedule
 	// SigningKeys are the controllers' public keys; TLSPins pin the gateway.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/credentials"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
@@ -57,28 +57,14 @@ func executor(host *v1alpha1.Host, sharing []*v1alpha1.Host, all []v1alpha1.Repo
 	return inForce, named
 }
 
-// maintained lists the Hosts that share a Host's repository, and the RepoMaintenances that may select one of them: those that name it, and those with a
-// label selector.
+// maintained lists the Hosts that share a Host's repository, and the RepoMaintenances that may select one of them.
 func (r *Reconciler) maintained(ctx context.Context, host *v1alpha1.Host) ([]*v1alpha1.Host, []v1alpha1.RepoMaintenance, error) {
-	in := client.InNamespace(host.Namespace)
-	hosts := &v1alpha1.HostList{}
-	if err := r.Client.List(ctx, hosts, in, client.MatchingFields{indexRepository: maintenance.Key(host)}, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, nil, fmt.Errorf("listing the Hosts of a repository: %w", err)
+	hosts, err := selecting.Sharing(ctx, r.Client, []v1alpha1.Host{*host})
+	if err != nil {
+		return nil, nil, err
 	}
-	sharing := maintenance.Sharing(host, hosts.Items)
-	names := []string{bySelector}
-	for _, h := range sharing {
-		names = append(names, h.Name)
-	}
-	var found []v1alpha1.RepoMaintenance
-	for _, name := range names {
-		list := &v1alpha1.RepoMaintenanceList{}
-		if err := r.Client.List(ctx, list, in, client.MatchingFields{indexMaintained: name}, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, nil, fmt.Errorf("listing RepoMaintenances: %w", err)
-		}
-		found = append(found, list.Items...)
-	}
-	return sharing, found, nil
+	all, err := selecting.Maintenances(ctx, r.Client, host.Namespace, hosts)
+	return maintenance.Sharing(host, hosts), all, err
 }
 
 // adminReady says what is wrong with the Secret. One that is missing is looked for every five minutes: without its label it causes no event.

@@ -51,6 +51,7 @@ func (r *Reconciler) setConditions(host *v1alpha1.Host, f *facts, err error) ctr
 	} else {
 		put(v1alpha1.ConditionScheduleSetApplied, v)
 	}
+	put(v1alpha1.ConditionBackupsCurrent, backupsCurrent(host, r.expect(host, f, isConnected.status == metav1.ConditionTrue, connection, now), isConnected.status == metav1.ConditionTrue, now))
 	put(v1alpha1.ConditionRepositoryReady, repositoryReady(host))
 	put(v1alpha1.ConditionRepositoryHealthy, repositoryHealthy(recorded(host), condition(host, v1alpha1.ConditionRepositoryHealthy)))
 	put(v1alpha1.ConditionClockSynchronised, clockSynchronised(host.Status.Agent))

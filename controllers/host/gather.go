@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/credentials"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -33,7 +35,7 @@ type facts struct {
 	// minted is the Secret that was made here, if the Host uses it; nil when it is gone.
 	minted    *corev1.Secret
 	admin     *adminFacts
-	groups    []v1alpha1.SourceGroup // of the namespace; shared with the cache
+	groups    []v1alpha1.SourceGroup // those that may concern the Host; shared with the cache
 	schedules []v1alpha1.Schedule
 	set       *v1alpha1.ScheduleSet // as published; nil for none
 
@@ -62,18 +64,48 @@ func (r *Reconciler) gather(ctx context.Context, host *v1alpha1.Host, mintErr er
 		return nil, err
 	}
 
-	// Nothing here changes these, so the copies are saved.
-	inNamespace := []client.ListOption{client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy}
-	groups := &v1alpha1.SourceGroupList{}
-	if err := r.Client.List(ctx, groups, inNamespace...); err != nil {
-		return nil, fmt.Errorf("listing SourceGroups: %w", err)
+	if err := r.gatherWork(ctx, host, f); err != nil {
+		return nil, err
 	}
-	schedules := &v1alpha1.ScheduleList{}
-	if err := r.Client.List(ctx, schedules, inNamespace...); err != nil {
-		return nil, fmt.Errorf("listing Schedules: %w", err)
-	}
-	f.groups, f.schedules = groups.Items, schedules.Items
 	return f, nil
+}
+
+// gatherWork reads what the Host may be to run: the groups that select it, the Schedules that name one of them, and what else these name. The groups that it
+// has results of are read as well, since they may have a tag in common with one of the others. What is found here is shared with the cache.
+func (r *Reconciler) gatherWork(ctx context.Context, host *v1alpha1.Host, f *facts) error {
+	var err error
+	if f.groups, err = selecting.Groups(ctx, r.Client, host); err != nil {
+		return err
+	}
+	names := make([]string, 0, len(f.groups))
+	for i := range f.groups {
+		names = append(names, f.groups[i].Name)
+	}
+	if f.schedules, err = selecting.Schedules(ctx, r.Client, host.Namespace, names...); err != nil {
+		return err
+	}
+	var more []string
+	for i := range f.schedules {
+		more = append(more, f.schedules[i].Spec.SourceGroups...)
+	}
+	for i := range host.Status.SourceGroups {
+		more = append(more, host.Status.SourceGroups[i].Name)
+	}
+	slices.Sort(more)
+	for _, name := range slices.Compact(more) {
+		if slices.Contains(names, name) {
+			continue
+		}
+		group := &v1alpha1.SourceGroup{}
+		switch err := r.Client.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, group, client.UnsafeDisableDeepCopy); {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return fmt.Errorf("reading SourceGroup %s: %w", name, err)
+		default:
+			f.groups = append(f.groups, *group)
+		}
+	}
+	return nil
 }
 
 // gatherCredential reads what opens the repository.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +31,9 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting/selectingtest"
+	"github.com/restic-manager/restic-manager/controllers/overdue"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -116,6 +118,7 @@ func newHarness(t *testing.T) *harness {
 	h.Reconciler = &Reconciler{
 		Client: h.client(live), Live: live, Clock: h.clock, Recorder: h.recorder, Signer: testSigner{signer},
 		Gateways: NewGateways(nil, live, operatorNamespace, h.clock), GatewayURL: "https://gateway.example.com", TLSPins: []string{"sha256:x"}, TokenTTL: time.Hour,
+		OverdueMinGrace: overdue.MinGrace,
 	}
 	return h
 }
@@ -155,20 +158,7 @@ func (h *harness) client(live client.WithWatch) client.Client {
 			if err := c.List(ctx, list, client.InNamespace(options.Namespace)); err != nil {
 				return err
 			}
-			not := func(index string, keys []string) bool {
-				want, asked := options.FieldSelector.RequiresExactMatch(index)
-				return asked && !slices.Contains(keys, want)
-			}
-			switch list := list.(type) {
-			case *v1alpha1.HostList:
-				list.Items = slices.DeleteFunc(list.Items, func(h v1alpha1.Host) bool {
-					return not(indexRepository, byRepository(&h)) || not(indexSecret, bySecret(&h))
-				})
-			case *v1alpha1.RepoMaintenanceList:
-				list.Items = slices.DeleteFunc(list.Items, func(m v1alpha1.RepoMaintenance) bool { return not(indexMaintained, byMaintained(&m)) })
-			default:
-				h.t.Errorf("no index of %T is known here", list)
-			}
+			selectingtest.Filter(h.t, list, options.FieldSelector, selecting.Index{Object: &v1alpha1.Host{}, Field: indexSecret, Keys: bySecret})
 			return nil
 		},
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.CreateOption) error {

@@ -56,6 +56,8 @@ type Reconciler struct {
 	TLSPins []string
 	// TokenTTL is how long an enrolment token is good for.
 	TokenTTL time.Duration
+	// OverdueMinGrace is how late a backup must be at least before it is overdue. Required.
+	OverdueMinGrace time.Duration
 	// MaxConcurrent is how many Hosts are reconciled at once, default 4.
 	MaxConcurrent int
 }
@@ -113,6 +115,7 @@ func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *f
 		return ctrl.Result{}, errors.Join(patchErr, err)
 	}
 	r.announce(base, host)
+	r.announceOverdue(base, host)
 	after, err := status.Result(err)
 	return status.Sooner(status.Sooner(result, again), after), err
 }

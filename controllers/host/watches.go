@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,22 +22,16 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
-	"github.com/restic-manager/restic-manager/controllers/maintenance"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 )
 
 // Field indexes of the cache.
 const (
 	indexSecret  = "spec.repository.credentialsSecretRef.name"
 	indexGateway = "status.connection.gateway"
-	// indexMaintained leads from a Host's name to the RepoMaintenances that name it, and from bySelector to those with a label selector.
-	indexMaintained = "host.spec.hostRef.name"
-	// indexRepository leads from maintenance.Key to the Hosts that share a repository.
-	indexRepository = "host.spec.repository"
 )
 
-const bySelector = ""
-
-// SetupWithManager makes the reconciler run in mgr. It adds r.Gateways to mgr as well.
+// SetupWithManager makes the reconciler run in mgr, whose cache has the indexes of package selecting. It adds r.Gateways to mgr as well.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	for _, index := range []struct {
 		object client.Object
@@ -46,9 +39,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		keys   client.IndexerFunc
 	}{
 		{&v1alpha1.Host{}, indexSecret, bySecret},
-		{&v1alpha1.Host{}, indexRepository, byRepository},
 		{&v1alpha1.ScheduleSet{}, indexGateway, byGateway},
-		{&v1alpha1.RepoMaintenance{}, indexMaintained, byMaintained},
 	} {
 		if err := mgr.GetFieldIndexer().IndexField(context.Background(), index.object, index.name, index.keys); err != nil {
 			return fmt.Errorf("indexing %T: %w", index.object, err)
@@ -81,25 +72,6 @@ func bySecret(object client.Object) []string {
 	return names
 }
 
-func byRepository(object client.Object) []string {
-	host, ok := object.(*v1alpha1.Host)
-	if !ok {
-		return nil
-	}
-	return []string{maintenance.Key(host)}
-}
-
-func byMaintained(object client.Object) []string {
-	m, ok := object.(*v1alpha1.RepoMaintenance)
-	switch {
-	case !ok:
-		return nil
-	case m.Spec.HostRef != nil:
-		return []string{m.Spec.HostRef.Name}
-	}
-	return []string{bySelector}
-}
-
 // byGateway leaves out sessions that have ended: whether their replica lives does not matter.
 func byGateway(object client.Object) []string {
 	set, ok := object.(*v1alpha1.ScheduleSet)
@@ -109,7 +81,7 @@ func byGateway(object client.Object) []string {
 	return []string{set.Status.Connection.Gateway}
 }
 
-// hostChanged passes what a Host's reconciliation looks at: not the results of jobs. The conditions, which it writes itself, come back once, so
+// hostChanged passes what a Host's reconciliation looks at: of results only when and how. The conditions, which it writes itself, come back once, so
 // that those which were computed from a stale copy are mended.
 var hostChanged = predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
@@ -131,9 +103,22 @@ func lookedAt(host *v1alpha1.Host) *v1alpha1.Host {
 		ObjectMeta: metav1.ObjectMeta{UID: host.UID, Generation: host.Generation, Labels: host.Labels, Annotations: host.Annotations, DeletionTimestamp: host.DeletionTimestamp},
 		Status: v1alpha1.HostStatus{
 			Conditions: host.Status.Conditions, Enrollment: host.Status.Enrollment, EnrollmentRequest: host.Status.EnrollmentRequest, Agent: host.Status.Agent, Repository: repositoryState(host.Status.Repository),
-			MintedCredentials: host.Status.MintedCredentials, Maintenance: health,
+			MintedCredentials: host.Status.MintedCredentials, Maintenance: health, SourceGroups: timesOf(host.Status.SourceGroups),
+			Schedules: host.Status.Schedules, Overdue: host.Status.Overdue,
 		},
 	}
+}
+
+// timesOf leaves of results what tells whether backups are overdue.
+func timesOf(results []v1alpha1.SourceGroupResult) []v1alpha1.SourceGroupResult {
+	times := make([]v1alpha1.SourceGroupResult, 0, len(results))
+	for i := range results {
+		r := &results[i]
+		times = append(times, v1alpha1.SourceGroupResult{
+			Name: r.Name, Result: r.Result, Reason: r.Reason, StartTime: r.StartTime, FinishTime: r.FinishTime, LastSuccessTime: r.LastSuccessTime,
+		})
+	}
+	return times
 }
 
 // outcome leaves out when an operation is due.
@@ -200,42 +185,15 @@ func (r *Reconciler) hostsOfMaintenance(ctx context.Context, object client.Objec
 	if !ok {
 		return nil
 	}
-	if ref := m.Spec.HostRef; ref != nil {
-		// Each of ten thousand Hosts has one of its own: no look at all others for each.
-		return requestsFor(r.withAdmin(ctx, types.NamespacedName{Namespace: m.Namespace, Name: ref.Name}))
+	selected, err := selecting.Hosts(ctx, r.Client, m.Namespace, m.Spec.Selector)
+	if err == nil {
+		selected, err = selecting.Sharing(ctx, r.Client, selected)
 	}
-	hosts := r.hostsIn(ctx, m.Namespace)
-	repositories := map[string]bool{}
-	for i := range hosts {
-		if matches, err := compile.Matches(m.Spec.Selector, &hosts[i]); err == nil && matches {
-			repositories[maintenance.Key(&hosts[i])] = true
-		}
-	}
-	var concerned []*v1alpha1.Host
-	for i := range hosts {
-		if host := &hosts[i]; host.Spec.Repository.AdminCredentialsSecretRef != nil && repositories[maintenance.Key(host)] {
-			concerned = append(concerned, host)
-		}
-	}
-	return requestsFor(concerned)
-}
-
-// withAdmin returns the Hosts with admin credentials on the repository of one.
-func (r *Reconciler) withAdmin(ctx context.Context, name types.NamespacedName) []*v1alpha1.Host {
-	host := &v1alpha1.Host{}
-	if err := r.Client.Get(ctx, name, host, client.UnsafeDisableDeepCopy); err != nil {
-		if !apierrors.IsNotFound(err) {
-			log.FromContext(ctx).Error(err, "reading the Host of a RepoMaintenance", "host", name)
-		}
-		return nil
-	}
-	hosts := &v1alpha1.HostList{}
-	err := r.Client.List(ctx, hosts, client.InNamespace(name.Namespace), client.MatchingFields{indexRepository: maintenance.Key(host)}, client.UnsafeDisableDeepCopy)
 	if err != nil {
-		log.FromContext(ctx).Error(err, "listing the Hosts of a repository", "host", name)
+		log.FromContext(ctx).Error(err, "listing the Hosts that a RepoMaintenance concerns", "maintenance", client.ObjectKeyFromObject(m))
 		return nil
 	}
-	return slices.DeleteFunc(maintenance.Sharing(host, hosts.Items), func(h *v1alpha1.Host) bool { return h.Spec.Repository.AdminCredentialsSecretRef == nil })
+	return requestsFor(slices.DeleteFunc(selected, func(h v1alpha1.Host) bool { return h.Spec.Repository.AdminCredentialsSecretRef == nil }))
 }
 
 // hostsOfGroup is asked for the group before and after a change.
@@ -244,8 +202,7 @@ func (r *Reconciler) hostsOfGroup(ctx context.Context, object client.Object) []c
 	if !ok {
 		return nil
 	}
-	selected, _ := compile.GroupHosts(group, r.hostsIn(ctx, group.Namespace))
-	return requestsFor(selected)
+	return requestsFor(r.hostsIn(ctx, group))
 }
 
 // hostsOfSchedule is asked for the schedule before and after a change. An invalid one is for no host, and so is one whose groups are all missing: then
@@ -255,21 +212,36 @@ func (r *Reconciler) hostsOfSchedule(ctx context.Context, object client.Object) 
 	if !ok {
 		return nil
 	}
-	groups := &v1alpha1.SourceGroupList{}
-	if err := r.Client.List(ctx, groups, client.InNamespace(schedule.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "listing the SourceGroups that a Schedule may name", "schedule", client.ObjectKeyFromObject(schedule))
+	if len(compile.CheckSchedule(schedule)) > 0 {
 		return nil
 	}
-	selected, _ := compile.ScheduleHosts(schedule, groups.Items, r.hostsIn(ctx, schedule.Namespace))
-	return requestsFor(selected)
+	var found []v1alpha1.Host
+	for _, name := range schedule.Spec.SourceGroups {
+		group := &v1alpha1.SourceGroup{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: schedule.Namespace, Name: name}, group, client.UnsafeDisableDeepCopy)
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			log.FromContext(ctx).Error(err, "reading a SourceGroup that a Schedule names", "schedule", client.ObjectKeyFromObject(schedule), "sourceGroup", name)
+		default:
+			found = append(found, r.hostsIn(ctx, group)...)
+		}
+	}
+	narrows := schedule.Spec.HostSelector
+	return requestsFor(slices.DeleteFunc(selecting.Unique(found), func(host v1alpha1.Host) bool {
+		matches, err := compile.Matches(v1alpha1.Selector{HostSelector: narrows}, &host)
+		return narrows != nil && (err != nil || !matches)
+	}))
 }
 
-func (r *Reconciler) hostsIn(ctx context.Context, namespace string) []v1alpha1.Host {
-	hosts := &v1alpha1.HostList{}
-	if err := r.Client.List(ctx, hosts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "listing Hosts", "namespace", namespace)
+// hostsIn are those that a group selects.
+func (r *Reconciler) hostsIn(ctx context.Context, group *v1alpha1.SourceGroup) []v1alpha1.Host {
+	hosts, err := selecting.Hosts(ctx, r.Client, group.Namespace, group.Spec.Selector)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing the Hosts of a SourceGroup", "sourceGroup", client.ObjectKeyFromObject(group))
+		return nil
 	}
-	return hosts.Items
+	return hosts
 }
 
 func (r *Reconciler) hostsOfSecret(ctx context.Context, secret client.Object) []ctrl.Request {
@@ -279,11 +251,7 @@ func (r *Reconciler) hostsOfSecret(ctx context.Context, secret client.Object) []
 		log.FromContext(ctx).Error(err, "listing the Hosts of a credentials Secret", "secret", client.ObjectKeyFromObject(secret))
 		return nil
 	}
-	requests := make([]ctrl.Request, 0, len(hosts.Items))
-	for i := range hosts.Items {
-		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&hosts.Items[i])})
-	}
-	return requests
+	return requestsFor(hosts.Items)
 }
 
 // hostsOfGateway returns the hosts whose newest session a replica holds. Of one that proved to be alive only those matter that are not held for connected.
@@ -315,10 +283,10 @@ func (r *Reconciler) heldForConnected(ctx context.Context, key client.ObjectKey)
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
-func requestsFor(hosts []*v1alpha1.Host) []ctrl.Request {
+func requestsFor(hosts []v1alpha1.Host) []ctrl.Request {
 	requests := make([]ctrl.Request, 0, len(hosts))
-	for _, h := range hosts {
-		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(h)})
+	for i := range hosts {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&hosts[i])})
 	}
 	return requests
 }

@@ -39,8 +39,9 @@ func TestWhichChangesOfAHostAreLookedAt(t *testing.T) {
 			}
 		}, false},
 		{"the size of its repository", func(h *v1alpha1.Host) { h.Status.Repository.Stats = &v1alpha1.RepositoryStats{Snapshots: 8} }, false},
-		{"the result of a job", func(h *v1alpha1.Host) {
-			h.Status.SourceGroups = []v1alpha1.SourceGroupResult{{Name: "etc"}}
+		{"how a backup ended", func(h *v1alpha1.Host) { h.Status.SourceGroups[0].Result = v1alpha1.ResultFailed }, true},
+		{"what else it said", func(h *v1alpha1.Host) {
+			h.Status.SourceGroups[0].Message, h.Status.SourceGroups[0].Backup = "3 files", &v1alpha1.BackupSummary{FilesNew: 3}
 			h.Status.LastReport = &v1alpha1.ReportPosition{Seq: 2}
 		}, false},
 	} {
@@ -48,6 +49,7 @@ func TestWhichChangesOfAHostAreLookedAt(t *testing.T) {
 			before := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Generation: 1}}
 			before.Status.Repository = &v1alpha1.RepositoryStatus{State: "Ready"}
 			before.Status.Maintenance = &v1alpha1.MaintenanceStatus{Check: &v1alpha1.OperationStatus{Result: v1alpha1.ResultSucceeded}}
+			before.Status.SourceGroups = []v1alpha1.SourceGroupResult{{Name: "etc", Result: v1alpha1.ResultSucceeded}}
 			after := before.DeepCopy()
 			tt.change(after)
 			if got := hostChanged.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != tt.want {

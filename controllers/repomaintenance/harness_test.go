@@ -24,6 +24,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/maintenance"
 	"github.com/restic-manager/restic-manager/test/env"
 )
@@ -95,6 +96,9 @@ func (f *fixture) start() {
 		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{f.namespace: {}}},
 	})
 	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := selecting.AddIndexes(f.t.Context(), mgr.GetFieldIndexer()); err != nil {
 		f.t.Fatal(err)
 	}
 	if err := (&Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: f.clock, Collect: 10 * time.Millisecond}).SetupWithManager(mgr); err != nil {

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
@@ -115,18 +116,8 @@ func (f finder) selecting(ctx context.Context, namespace string, hosts []*v1alph
 
 // selected are the hosts that a RepoMaintenance selects, sorted by name, without those that are being deleted.
 func (f finder) selected(ctx context.Context, m *v1alpha1.RepoMaintenance) ([]*v1alpha1.Host, error) {
-	hosts := &v1alpha1.HostList{}
-	if ref := m.Spec.HostRef; ref != nil {
-		host, err := f.host(ctx, m.Namespace, ref.Name)
-		if host == nil || err != nil {
-			return nil, err
-		}
-		return []*v1alpha1.Host{host}, nil
-	}
-	if err := f.List(ctx, hosts, client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
-	}
-	return maintenance.Selected(m, hosts.Items), nil
+	hosts, err := selecting.Hosts(ctx, f, m.Namespace, m.Spec.Selector)
+	return maintenance.Selected(m, hosts), err
 }
 
 // host is nil when there is none, or it is being deleted.

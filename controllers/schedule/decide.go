@@ -9,10 +9,11 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/fleet"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// facts are the objects of the Schedule's namespace.
+// facts are what a Schedule's status follows from: the groups that it names, the hosts that these are for, and the sets of those.
 type facts struct {
 	hosts  []v1alpha1.Host
 	groups []v1alpha1.SourceGroup
@@ -27,8 +28,8 @@ func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) err
 
 	setFireTimes(schedule, len(matched) > 0, clk.Now())
 	schedule.Status.ObservedGeneration = schedule.Generation
-	schedule.Status.HostsMatched = int32(len(matched))
-	schedule.Status.HostsApplied = int32(len(matched) - len(waiting))
+	backups := fleet.OfSchedule(schedule.Name, matched)
+	schedule.Status.FleetSummary = backups.Summary(len(matched) - len(waiting))
 
 	set := status.For(&schedule.Status.Conditions, schedule.Generation, clk)
 	switch {
@@ -44,8 +45,10 @@ func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) err
 	if status.IsStalled(err) {
 		set.Unknown(v1alpha1.ConditionSourceGroupsFound, v1alpha1.ReasonInvalid, "not looked at while the Schedule is invalid")
 		set.False(v1alpha1.ConditionApplied, v1alpha1.ReasonInvalid, "no machine gets it while the Schedule is invalid")
+		set.Unknown(v1alpha1.ConditionBackupsCurrent, v1alpha1.ReasonInvalid, "no machine gets it while the Schedule is invalid")
 		return err
 	}
+	backups.SetCurrent(set)
 	setGroupsFound(set, findings)
 	set.Applied(len(matched), waiting)
 	return err

@@ -2,13 +2,17 @@ package schedule
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/coalesce"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -19,18 +23,22 @@ import (
 type Reconciler struct {
 	Client client.Client
 	Clock  clock.PassiveClock
+
+	looks coalesce.Coalescer
 }
 
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	schedule := &v1alpha1.Schedule{}
 	if err := r.Client.Get(ctx, req.NamespacedName, schedule); err != nil {
+		r.looks.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !schedule.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	seen, err := r.gather(ctx, req.Namespace)
+	r.looks.Ran(req.NamespacedName, r.Clock.Now())
+	seen, err := r.gather(ctx, schedule)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -43,15 +51,28 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return status.Sooner(result, r.atNextFire(schedule)), err
 }
 
-// gather reads shared objects of the cache: they must not be changed.
-func (r *Reconciler) gather(ctx context.Context, namespace string) (facts, error) {
-	hosts, groups, sets := &v1alpha1.HostList{}, &v1alpha1.SourceGroupList{}, &v1alpha1.ScheduleSetList{}
-	for _, list := range []client.ObjectList{hosts, groups, sets} {
-		if err := r.Client.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+// gather reads shared objects of the cache, which must not be changed: the groups that the schedule names, the hosts that they select, and the sets of these.
+func (r *Reconciler) gather(ctx context.Context, schedule *v1alpha1.Schedule) (facts, error) {
+	var seen facts
+	for _, name := range schedule.Spec.SourceGroups {
+		group := &v1alpha1.SourceGroup{}
+		switch err := r.Client.Get(ctx, client.ObjectKey{Namespace: schedule.Namespace, Name: name}, group, client.UnsafeDisableDeepCopy); {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return facts{}, fmt.Errorf("reading SourceGroup %s: %w", name, err)
+		}
+		seen.groups = append(seen.groups, *group)
+		hosts, err := selecting.Hosts(ctx, r.Client, schedule.Namespace, group.Spec.Selector)
+		if err != nil {
 			return facts{}, err
 		}
+		seen.hosts = append(seen.hosts, hosts...)
 	}
-	return facts{hosts: hosts.Items, groups: groups.Items, sets: sets.Items}, nil
+	seen.hosts = selecting.Unique(seen.hosts)
+	var err error
+	seen.sets, err = selecting.Sets(ctx, r.Client, seen.hosts)
+	return seen, err
 }
 
 func (r *Reconciler) atNextFire(schedule *v1alpha1.Schedule) ctrl.Result {

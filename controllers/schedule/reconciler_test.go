@@ -17,6 +17,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting/selectingtest"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -47,6 +49,9 @@ func startManager(t *testing.T, cp *env.ControlPlane) {
 		Scheme: newScheme(t), Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := selecting.AddIndexes(t.Context(), mgr.GetFieldIndexer()); err != nil {
 		t.Fatal(err)
 	}
 	if err := (&Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr); err != nil {
@@ -89,6 +94,9 @@ func TestStatusFollowsGroupsHostsAndAcks(t *testing.T) {
 			}
 			got := fmt.Sprintf("%d/%d", s.Status.HostsApplied, s.Status.HostsMatched)
 			for _, condition := range s.Status.Conditions {
+				if condition.Type == v1alpha1.ConditionBackupsCurrent {
+					continue // package fleet has tests of it
+				}
 				got += fmt.Sprintf(" %s=%s:%s", condition.Type, condition.Status, condition.Reason)
 			}
 			want := fmt.Sprintf("%d/%d %s", applied, matched, conditions)
@@ -154,7 +162,7 @@ func TestAFireCostsOneWrite(t *testing.T) {
 	create(t, c, namespace, s)
 
 	clk := testingclock.NewFakePassiveClock(noon)
-	r := &Reconciler{Client: c, Clock: clk}
+	r := &Reconciler{Client: selectingtest.Client(t, c), Clock: clk}
 	reconcile := func() time.Duration {
 		t.Helper()
 		result, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s)})

@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"context"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -13,31 +12,40 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/coalesce"
+	"github.com/restic-manager/restic-manager/controllers/internal/fleet"
 	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// SetupWithManager makes the reconciler run in mgr.
+// SetupWithManager makes the reconciler run in mgr, whose cache has the indexes of package selecting.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
 		For(&v1alpha1.Schedule{}).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, schedulesSummingUp)).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(schedulesInSet), builder.WithPredicates(status.SetProgressed)).
+		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, schedulesInSets), builder.WithPredicates(status.SetProgressed)).
 		Complete(r)
 }
 
 // schedulesForHost is asked for the host before and after a change.
 func (r *Reconciler) schedulesForHost(ctx context.Context, object client.Object) []ctrl.Request {
-	var names []string
-	for _, group := range selecting.Host(ctx, r.Client, &v1alpha1.SourceGroupList{}, object, func(g *v1alpha1.SourceGroup, host *v1alpha1.Host) (bool, error) {
-		return compile.Matches(g.Spec.Selector, host)
-	}) {
-		names = append(names, group.Name)
+	host, ok := object.(*v1alpha1.Host)
+	if !ok {
+		return nil
 	}
-	return r.schedulesNaming(ctx, object.GetNamespace(), names...)
+	groups, err := selecting.Groups(ctx, r.Client, host)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing the SourceGroups that select a Host", "host", client.ObjectKeyFromObject(host))
+		return nil
+	}
+	var names []string
+	for i := range groups {
+		names = append(names, groups[i].Name)
+	}
+	return r.schedulesNaming(ctx, host.Namespace, names...)
 }
 
 func (r *Reconciler) schedulesForGroup(ctx context.Context, object client.Object) []ctrl.Request {
@@ -45,30 +53,47 @@ func (r *Reconciler) schedulesForGroup(ctx context.Context, object client.Object
 }
 
 func (r *Reconciler) schedulesNaming(ctx context.Context, namespace string, groups ...string) []ctrl.Request {
-	schedules := &v1alpha1.ScheduleList{}
-	if err := r.Client.List(ctx, schedules, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+	schedules, err := selecting.Schedules(ctx, r.Client, namespace, groups...)
+	if err != nil {
 		log.FromContext(ctx).Error(err, "listing the Schedules that name SourceGroups", "namespace", namespace, "sourceGroups", groups)
 		return nil
 	}
-	var requests []ctrl.Request
-	for i := range schedules.Items {
-		named := schedules.Items[i].Spec.SourceGroups
-		if slices.ContainsFunc(groups, func(group string) bool { return slices.Contains(named, group) }) {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&schedules.Items[i])})
-		}
+	var names []string
+	for i := range schedules {
+		names = append(names, schedules[i].Name)
 	}
-	return requests
+	return requests(namespace, names)
 }
 
-// schedulesInSet is asked for the set before and after a change.
-func schedulesInSet(_ context.Context, object client.Object) []ctrl.Request {
-	set, ok := object.(*v1alpha1.ScheduleSet)
-	if !ok {
-		return nil
+// schedulesSummingUp are those whose summary a change of a Host's status concerns.
+func schedulesSummingUp(before, after client.Object) []ctrl.Request {
+	was, hadBefore := before.(*v1alpha1.Host)
+	is, hasAfter := after.(*v1alpha1.Host)
+	if !hadBefore || !hasAfter {
+		return nil // that is schedulesForHost's
 	}
-	requests := make([]ctrl.Request, 0, len(set.Spec.Schedules))
-	for _, schedule := range set.Spec.Schedules {
-		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: schedule.Name}})
+	return requests(is.Namespace, fleet.ChangedSchedules(was, is))
+}
+
+// schedulesInSets are those in a set before and after a change.
+func schedulesInSets(before, after client.Object) []ctrl.Request {
+	var found []ctrl.Request
+	for _, object := range []client.Object{before, after} {
+		set, ok := object.(*v1alpha1.ScheduleSet)
+		if !ok {
+			continue
+		}
+		for _, schedule := range set.Spec.Schedules {
+			found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: schedule.Name}})
+		}
 	}
-	return requests
+	return found
+}
+
+func requests(namespace string, names []string) []ctrl.Request {
+	found := make([]ctrl.Request, 0, len(names))
+	for _, name := range names {
+		found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
+	}
+	return found
 }

@@ -8,16 +8,9 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/fleet"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
-
-// seen is what a group's status follows from, all of its namespace.
-type seen struct {
-	hosts        []v1alpha1.Host
-	sets         []v1alpha1.ScheduleSet
-	maintenances []v1alpha1.RepoMaintenance
-	groups       []v1alpha1.SourceGroup
-}
 
 // decide fills the group's status in. The error is what keeps the group from being Ready.
 func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) error {
@@ -29,8 +22,8 @@ func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) erro
 	waiting := notApplied(group, matched, seen.sets)
 
 	group.Status.ObservedGeneration = group.Generation
-	group.Status.HostsMatched = int32(len(matched))
-	group.Status.HostsApplied = int32(len(matched) - len(waiting))
+	backups := fleet.OfGroup(group.Name, matched)
+	group.Status.FleetSummary = backups.Summary(len(matched) - len(waiting))
 
 	set := status.For(&group.Status.Conditions, group.Generation, clk)
 	switch {
@@ -40,6 +33,7 @@ func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) erro
 		set.Ready(err, v1alpha1.ReasonAccepted, fmt.Sprintf("accepted for %s", status.Hosts(len(matched))))
 	}
 	set.Applied(len(matched), waiting)
+	backups.SetCurrent(set)
 	setRetention(set, group, matched, seen)
 	return err
 }

@@ -148,7 +148,7 @@ func TestDecide(t *testing.T) {
 			if test.change != nil {
 				test.change(g)
 			}
-			_ = decide(g, seen{hosts: test.hosts, sets: test.sets}, testingclock.NewFakePassiveClock(time.Now()))
+			_ = decide(g, seen{hosts: test.hosts, sharing: test.hosts, sets: test.sets}, testingclock.NewFakePassiveClock(time.Now()))
 			if g.Status.HostsMatched != test.matched || g.Status.HostsApplied != test.applied {
 				t.Errorf("matched %d, applied %d, expected %d and %d", g.Status.HostsMatched, g.Status.HostsApplied, test.matched, test.applied)
 			}
@@ -157,6 +157,9 @@ func TestDecide(t *testing.T) {
 			}
 			got := map[string]string{}
 			for _, c := range g.Status.Conditions {
+				if c.Type == v1alpha1.ConditionBackupsCurrent {
+					continue // package fleet has tests of it
+				}
 				if c.Type != v1alpha1.ConditionRetentionEnforced {
 					got[c.Type] = string(c.Status) + " " + c.Reason + ": " + c.Message
 				}

@@ -40,8 +40,8 @@ func setRetention(set *status.Setter, group *v1alpha1.SourceGroup, matched []*v1
 func notForgetting(matched []*v1alpha1.Host, seen seen) []string {
 	index := maintenance.NewIndex(seen.maintenances)
 	sharing := map[string][]*v1alpha1.Host{}
-	for i := range seen.hosts {
-		if host := &seen.hosts[i]; host.DeletionTimestamp.IsZero() {
+	for i := range seen.sharing {
+		if host := &seen.sharing[i]; host.DeletionTimestamp.IsZero() {
 			sharing[maintenance.Key(host)] = append(sharing[maintenance.Key(host)], host)
 		}
 	}

@@ -82,7 +82,7 @@ func TestRetentionEnforced(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			g := group()
 			g.Spec.Retention = test.retention
-			err := decide(g, seen{hosts: test.hosts, maintenances: test.maintenances}, testingclock.NewFakePassiveClock(time.Now()))
+			err := decide(g, seen{hosts: test.hosts, sharing: test.hosts, maintenances: test.maintenances}, testingclock.NewFakePassiveClock(time.Now()))
 			if err != nil {
 				t.Errorf("a retention keeps the group from being Ready: %v", err)
 			}
@@ -107,22 +107,12 @@ func TestATagThatTwoGroupsHaveIsTold(t *testing.T) {
 	hosts[0].Spec.Repository.URL = "rest:https://backup.example.com/1"
 	g, other := group(), group()
 	g.Spec.Retention, other.Name, other.Spec.Tag = &v1alpha1.Retention{KeepDaily: 7}, "other", "etc"
-	s := seen{hosts: hosts, maintenances: []v1alpha1.RepoMaintenance{forgetting("all", "", "web")}, groups: []v1alpha1.SourceGroup{*g, *other}}
+	s := seen{hosts: hosts, sharing: hosts, maintenances: []v1alpha1.RepoMaintenance{forgetting("all", "", "web")}, groups: []v1alpha1.SourceGroup{*g, *other}}
 	if err := decide(g, s, testingclock.NewFakePassiveClock(time.Now())); err != nil {
 		t.Error(err)
 	}
 	c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionRetentionEnforced)
 	if c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonTagShared || !strings.Contains(c.Message, `SourceGroup "other" on Host "web-1"`) {
 		t.Errorf("condition %+v", c)
-	}
-}
-
-func TestWhichHostsARepoMaintenanceConcerns(t *testing.T) {
-	hosts := []v1alpha1.Host{host("web-1", nil), host("web-2", nil), host("db-1", nil)}
-	hosts[0].Spec.Repository.URL, hosts[1].Spec.Repository.URL, hosts[2].Spec.Repository.URL = "rest:https://backup.example.com/shared", "rest:https://backup.example.com/shared/", "rest:https://backup.example.com/db"
-	m := forgetting("one", "web-2", "")
-	concerned := concerns(&m, hosts)
-	if len(concerned) != 2 || concerned[0].Name != "web-1" || concerned[1].Name != "web-2" {
-		t.Errorf("%d hosts, expected those of the shared repository: %+v", len(concerned), concerned)
 	}
 }

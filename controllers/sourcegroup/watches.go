@@ -3,6 +3,8 @@ package sourcegroup
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -14,27 +16,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/internal/coalesce"
+	"github.com/restic-manager/restic-manager/controllers/internal/fleet"
 	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
-	"github.com/restic-manager/restic-manager/controllers/maintenance"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// indexRepository leads in the cache from maintenance.Key to the Hosts that share a repository.
-const indexRepository = "sourcegroup.repository"
+// indexTag leads in the cache from a tag to the SourceGroups that have it.
+const indexTag = "sourcegroup.tag"
 
-func byRepository(object client.Object) []string {
-	host, ok := object.(*v1alpha1.Host)
+func byTag(object client.Object) []string {
+	group, ok := object.(*v1alpha1.SourceGroup)
 	if !ok {
 		return nil
 	}
-	return []string{maintenance.Key(host)}
+	return []string{group.TagOrName()}
 }
 
-// SetupWithManager makes the reconciler run in mgr.
+// SetupWithManager makes the reconciler run in mgr, whose cache has the indexes of package selecting.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.Host{}, indexRepository, byRepository); err != nil {
-		return fmt.Errorf("indexing Hosts by repository: %w", err)
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.SourceGroup{}, indexTag, byTag); err != nil {
+		return fmt.Errorf("indexing SourceGroups by tag: %w", err)
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
@@ -43,8 +45,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		// A group concerns those that have its tag.
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.groupsWithTag), builder.WithPredicates(predicate.GenerationChangedPredicate{}, sinceStart)).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(changed)).
+		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, groupsSummingUp)).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.groupsForMaintenance), builder.WithPredicates(changed, sinceStart)).
-		Watches(&v1alpha1.ScheduleSet{}, handler.EnqueueRequestsFromMapFunc(groupsInSet), builder.WithPredicates(status.SetProgressed)).
+		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, groupsInSets), builder.WithPredicates(status.SetProgressed)).
 		Complete(r)
 }
 
@@ -53,9 +56,26 @@ var sinceStart = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { re
 
 // groupsForHost is asked for the host before and after a change.
 func (r *Reconciler) groupsForHost(ctx context.Context, object client.Object) []ctrl.Request {
-	return selecting.Host(ctx, r.Client, &v1alpha1.SourceGroupList{}, object, func(g *v1alpha1.SourceGroup, host *v1alpha1.Host) (bool, error) {
-		return compile.Matches(g.Spec.Selector, host)
-	})
+	host, ok := object.(*v1alpha1.Host)
+	if !ok {
+		return nil
+	}
+	groups, err := selecting.Groups(ctx, r.Client, host)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing the SourceGroups that select a Host", "host", client.ObjectKeyFromObject(host))
+		return nil
+	}
+	return requests(host.Namespace, namesOf(groups))
+}
+
+// groupsSummingUp are those whose summary a change of a Host's status concerns.
+func groupsSummingUp(before, after client.Object) []ctrl.Request {
+	was, hadBefore := before.(*v1alpha1.Host)
+	is, hasAfter := after.(*v1alpha1.Host)
+	if !hadBefore || !hasAfter {
+		return nil // that is groupsForHost's
+	}
+	return requests(is.Namespace, fleet.ChangedGroups(was, is))
 }
 
 // groupsWithTag is asked for the group before and after a change.
@@ -64,18 +84,12 @@ func (r *Reconciler) groupsWithTag(ctx context.Context, object client.Object) []
 	if !ok {
 		return nil
 	}
-	groups := &v1alpha1.SourceGroupList{}
-	if err := r.Client.List(ctx, groups, client.InNamespace(changed.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	groups, err := r.withTag(ctx, changed)
+	if err != nil {
 		log.FromContext(ctx).Error(err, "listing the SourceGroups with the same tag", "group", client.ObjectKeyFromObject(changed))
 		return nil
 	}
-	var requests []ctrl.Request
-	for i := range groups.Items {
-		if group := &groups.Items[i]; group.Name != changed.Name && group.TagOrName() == changed.TagOrName() {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(group)})
-		}
-	}
-	return requests
+	return requests(changed.Namespace, slices.DeleteFunc(namesOf(groups), func(name string) bool { return name == changed.Name }))
 }
 
 // groupsForMaintenance is asked for the RepoMaintenance before and after a change, for the groups of the hosts whose repositories it may concern:
@@ -85,71 +99,66 @@ func (r *Reconciler) groupsForMaintenance(ctx context.Context, object client.Obj
 	if !ok {
 		return nil
 	}
-	hosts, err := r.hostsFor(ctx, m)
-	groups := &v1alpha1.SourceGroupList{}
-	if err == nil {
-		err = r.Client.List(ctx, groups, client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy)
-	}
+	names, err := r.namesFor(ctx, m)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "listing what a RepoMaintenance concerns", "maintenance", client.ObjectKeyFromObject(m))
 		return nil
 	}
-	concerned := concerns(m, hosts)
-	var requests []ctrl.Request
-	for i := range groups.Items {
-		group := &groups.Items[i]
-		if group.Spec.Retention == nil {
+	return requests(m.Namespace, names)
+}
+
+// namesFor are the groups with a retention on the hosts that a RepoMaintenance concerns.
+func (r *Reconciler) namesFor(ctx context.Context, m *v1alpha1.RepoMaintenance) ([]string, error) {
+	selected, err := selecting.Hosts(ctx, r.Client, m.Namespace, m.Spec.Selector)
+	if err != nil {
+		return nil, err
+	}
+	concerned, err := selecting.Sharing(ctx, r.Client, selected)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for i := range concerned {
+		groups, err := selecting.Groups(ctx, r.Client, &concerned[i])
+		if err != nil {
+			return nil, err
+		}
+		for g := range groups {
+			if groups[g].Spec.Retention != nil {
+				found[groups[g].Name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// groupsInSets are those in a set before and after a change.
+func groupsInSets(before, after client.Object) []ctrl.Request {
+	var found []ctrl.Request
+	for _, object := range []client.Object{before, after} {
+		set, ok := object.(*v1alpha1.ScheduleSet)
+		if !ok {
 			continue
 		}
-		if matched, _ := compile.GroupHosts(group, concerned); len(matched) > 0 {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(group)})
+		for _, group := range set.Spec.Groups {
+			found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: group.Name}})
 		}
 	}
-	return requests
+	return found
 }
 
-// hostsFor returns the hosts among which those are that a RepoMaintenance concerns. Each of ten thousand hosts has one of its own: for one that names its
-// host these are the few that share its repository.
-func (r *Reconciler) hostsFor(ctx context.Context, m *v1alpha1.RepoMaintenance) ([]v1alpha1.Host, error) {
-	options := []client.ListOption{client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy}
-	if ref := m.Spec.HostRef; ref != nil {
-		host := &v1alpha1.Host{}
-		if err := r.Client.Get(ctx, types.NamespacedName{Namespace: m.Namespace, Name: ref.Name}, host, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, client.IgnoreNotFound(err)
-		}
-		options = append(options, client.MatchingFields{indexRepository: maintenance.Key(host)})
+func namesOf(groups []v1alpha1.SourceGroup) []string {
+	names := make([]string, 0, len(groups))
+	for i := range groups {
+		names = append(names, groups[i].Name)
 	}
-	hosts := &v1alpha1.HostList{}
-	err := r.Client.List(ctx, hosts, options...)
-	return hosts.Items, err
+	return names
 }
 
-// concerns returns the hosts whose repository a RepoMaintenance may be in force for.
-func concerns(m *v1alpha1.RepoMaintenance, hosts []v1alpha1.Host) []v1alpha1.Host {
-	repositories := map[string]bool{}
-	for i := range hosts {
-		if matches, err := compile.Matches(m.Spec.Selector, &hosts[i]); err == nil && matches {
-			repositories[maintenance.Key(&hosts[i])] = true
-		}
+func requests(namespace string, names []string) []ctrl.Request {
+	found := make([]ctrl.Request, 0, len(names))
+	for _, name := range names {
+		found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
 	}
-	var concerned []v1alpha1.Host
-	for i := range hosts {
-		if repositories[maintenance.Key(&hosts[i])] {
-			concerned = append(concerned, hosts[i])
-		}
-	}
-	return concerned
-}
-
-// groupsInSet is asked for the set before and after a change.
-func groupsInSet(_ context.Context, object client.Object) []ctrl.Request {
-	set, ok := object.(*v1alpha1.ScheduleSet)
-	if !ok {
-		return nil
-	}
-	requests := make([]ctrl.Request, 0, len(set.Spec.Groups))
-	for _, group := range set.Spec.Groups {
-		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: group.Name}})
-	}
-	return requests
+	return found
 }

@@ -18,13 +18,15 @@ type rule struct {
 var siblings = map[string]map[string][]string{
 	"controllers": {
 		// Reconcilers use what decides, compiles and reports for them.
-		"host":            {"compile", "maintenance", "credentials", "status"},
+		"host":            {"compile", "maintenance", "overdue", "credentials", "status"},
 		"sourcegroup":     {"compile", "maintenance", "credentials", "status"},
 		"schedule":        {"compile", "maintenance", "credentials", "status"},
 		"repomaintenance": {"compile", "maintenance", "credentials", "status"},
 		"hostjob":         {"compile", "maintenance", "credentials", "status"},
 		// Whether there is anything to forget or to verify.
 		"maintenance": {"compile"},
+		// Who selects whom is decided there; a summary is a condition too.
+		"internal": {"compile", "maintenance", "status"},
 	},
 	"agentgateway": {},
 	"agent": {
@@ -112,8 +114,8 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "cmd", "test", "hack") },
 	},
 	{
-		says:    "controllers/compile and controllers/maintenance are pure: no client, no logger",
-		about:   in("controllers/compile", "controllers/maintenance"),
+		says:    "controllers/compile, controllers/maintenance and controllers/overdue are pure: no client, no logger",
+		about:   in("controllers/compile", "controllers/maintenance", "controllers/overdue"),
 		forbids: func(_ string, target pkg) bool { return impure(target.ImportPath) },
 	},
 	{

@@ -1,40 +1,198 @@
-// Package selecting finds the objects to look at again when a Host changes: those of its namespace whose selector chooses it.
 package selecting
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
-	ctrl "sigs.k8s.io/controller-runtime"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
+	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
-// Host returns a request for each object of a list's kind that matches a Host; T is the type of the items. What is no Host matches none, and what
-// cannot be listed is told in the log. Items are only read, and may be shared with a cache. A map function asks it for the Host before and after a
-// change.
-func Host[T client.Object](ctx context.Context, reader client.Reader, list client.ObjectList, object client.Object,
-	matches func(T, *v1alpha1.Host) (bool, error)) []ctrl.Request {
-	host, ok := object.(*v1alpha1.Host)
-	if !ok {
-		return nil
+// Index is one of the cache's field indexes.
+type Index struct {
+	Object client.Object
+	Field  string
+	Keys   client.IndexerFunc
+}
+
+// Names of the indexes.
+const (
+	indexHost     = "selecting.host"
+	indexSelector = "selecting.selector"
+	indexGroup    = "selecting.sourceGroup"
+	// indexRepository leads from maintenance.Key to the Hosts on a repository.
+	indexRepository = "selecting.repository"
+	// indexMaintained leads from a Host's name to the RepoMaintenances that name it, and from everyHost to those with a label selector.
+	indexMaintained = "selecting.hostRef"
+)
+
+// Indexes are all that the functions here ask for.
+func Indexes() []Index {
+	return []Index{
+		{&v1alpha1.Host{}, indexHost, keys(keysOf)},
+		{&v1alpha1.SourceGroup{}, indexSelector, keys(func(g *v1alpha1.SourceGroup) []string { return anchorsOf(g.Spec.Selector) })},
+		{&v1alpha1.Host{}, indexRepository, keys(func(h *v1alpha1.Host) []string { return []string{maintenance.Key(h)} })},
+		{&v1alpha1.RepoMaintenance{}, indexMaintained, keys(maintainedKeys)},
+		{&v1alpha1.Schedule{}, indexGroup, keys(func(s *v1alpha1.Schedule) []string { return s.Spec.SourceGroups })},
 	}
-	if err := reader.List(ctx, list, client.InNamespace(host.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "listing what may select a Host", "host", client.ObjectKeyFromObject(host))
-		return nil
-	}
-	var requests []ctrl.Request
-	// The function returns no error, so neither does the walk.
-	_ = meta.EachListItem(list, func(item runtime.Object) error {
-		if selecting, ok := item.(T); ok {
-			if yes, err := matches(selecting, host); err == nil && yes {
-				requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(selecting)})
-			}
+}
+
+func keys[T client.Object](of func(T) []string) client.IndexerFunc {
+	return func(object client.Object) []string {
+		if typed, ok := object.(T); ok {
+			return of(typed)
 		}
 		return nil
-	})
-	return requests
+	}
+}
+
+func maintainedKeys(m *v1alpha1.RepoMaintenance) []string {
+	if ref := m.Spec.HostRef; ref != nil {
+		return []string{ref.Name}
+	}
+	return []string{everyHost}
+}
+
+// AddIndexes adds all of them to a cache that has not started.
+func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range Indexes() {
+		if err := indexer.IndexField(ctx, index.Object, index.Field, index.Keys); err != nil {
+			return fmt.Errorf("indexing %T by %s: %w", index.Object, index.Field, err)
+		}
+	}
+	return nil
+}
+
+// Hosts returns the Hosts that a selector chooses in its namespace, those that are being deleted among them, sorted by name. A selector that does not
+// parse chooses none.
+func Hosts(ctx context.Context, reader client.Reader, namespace string, selector v1alpha1.Selector) ([]v1alpha1.Host, error) {
+	hosts := &v1alpha1.HostList{}
+	var found []v1alpha1.Host
+	for _, anchor := range anchorsOf(selector) {
+		var err error
+		if anchor == everyHost {
+			err = listAll(ctx, reader, hosts, namespace)
+		} else {
+			err = listBy(ctx, reader, hosts, namespace, indexHost, anchor)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range hosts.Items {
+			if yes, err := compile.Matches(selector, &hosts.Items[i]); err == nil && yes {
+				found = append(found, hosts.Items[i])
+			}
+		}
+	}
+	return Unique(found), nil
+}
+
+// Groups returns the SourceGroups of a Host's namespace that choose it, sorted by name.
+func Groups(ctx context.Context, reader client.Reader, host *v1alpha1.Host) ([]v1alpha1.SourceGroup, error) {
+	groups := &v1alpha1.SourceGroupList{}
+	var found []v1alpha1.SourceGroup
+	for _, key := range append(keysOf(host), everyHost) {
+		if err := listBy(ctx, reader, groups, host.Namespace, indexSelector, key); err != nil {
+			return nil, err
+		}
+		for i := range groups.Items {
+			if yes, err := compile.Matches(groups.Items[i].Spec.Selector, host); err == nil && yes {
+				found = append(found, groups.Items[i])
+			}
+		}
+	}
+	return Unique(found), nil
+}
+
+// Schedules returns the Schedules of a namespace that name one of the groups, sorted by name.
+func Schedules(ctx context.Context, reader client.Reader, namespace string, groups ...string) ([]v1alpha1.Schedule, error) {
+	schedules := &v1alpha1.ScheduleList{}
+	var found []v1alpha1.Schedule
+	for _, group := range groups {
+		if err := listBy(ctx, reader, schedules, namespace, indexGroup, group); err != nil {
+			return nil, err
+		}
+		found = append(found, schedules.Items...)
+	}
+	return Unique(found), nil
+}
+
+// Sharing returns Hosts of one namespace together with all others on their repositories, those that are being deleted among them.
+func Sharing(ctx context.Context, reader client.Reader, hosts []v1alpha1.Host) ([]v1alpha1.Host, error) {
+	var found []v1alpha1.Host
+	looked := map[string]bool{}
+	for i := range hosts {
+		key := maintenance.Key(&hosts[i])
+		if looked[key] {
+			continue
+		}
+		looked[key] = true
+		list := &v1alpha1.HostList{}
+		if err := listBy(ctx, reader, list, hosts[i].Namespace, indexRepository, key); err != nil {
+			return nil, err
+		}
+		found = append(found, list.Items...)
+	}
+	return found, nil
+}
+
+// Maintenances returns the RepoMaintenances of a namespace that may select one of the Hosts: those that name it, and all that select by label.
+func Maintenances(ctx context.Context, reader client.Reader, namespace string, hosts []v1alpha1.Host) ([]v1alpha1.RepoMaintenance, error) {
+	names := []string{everyHost}
+	for i := range hosts {
+		names = append(names, hosts[i].Name)
+	}
+	var found []v1alpha1.RepoMaintenance
+	for _, name := range names {
+		list := &v1alpha1.RepoMaintenanceList{}
+		if err := listBy(ctx, reader, list, namespace, indexMaintained, name); err != nil {
+			return nil, err
+		}
+		found = append(found, list.Items...)
+	}
+	return found, nil
+}
+
+// Sets returns the ScheduleSets of Hosts, in their order; not every Host has one.
+func Sets(ctx context.Context, reader client.Reader, hosts []v1alpha1.Host) ([]v1alpha1.ScheduleSet, error) {
+	sets := make([]v1alpha1.ScheduleSet, 0, len(hosts))
+	for i := range hosts {
+		set := v1alpha1.ScheduleSet{}
+		switch err := reader.Get(ctx, client.ObjectKeyFromObject(&hosts[i]), &set, client.UnsafeDisableDeepCopy); {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return nil, fmt.Errorf("reading the ScheduleSet of Host %s: %w", hosts[i].Name, err)
+		default:
+			sets = append(sets, set)
+		}
+	}
+	return sets, nil
+}
+
+func listBy(ctx context.Context, reader client.Reader, into client.ObjectList, namespace, field, key string) error {
+	return listAll(ctx, reader, into, namespace, client.MatchingFields{field: key})
+}
+
+func listAll(ctx context.Context, reader client.Reader, into client.ObjectList, namespace string, options ...client.ListOption) error {
+	options = append(options, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)
+	if err := reader.List(ctx, into, options...); err != nil {
+		return fmt.Errorf("listing by an index: %w", err)
+	}
+	return nil
+}
+
+// Unique sorts objects of one namespace by name and drops those that are there twice.
+func Unique[T any, P interface {
+	*T
+	client.Object
+}](found []T) []T {
+	name := func(item *T) string { return P(item).GetName() }
+	slices.SortFunc(found, func(a, b T) int { return cmp.Compare(name(&a), name(&b)) })
+	return slices.CompactFunc(found, func(a, b T) bool { return name(&a) == name(&b) })
 }

@@ -1,0 +1,90 @@
+// Package coalesce makes one look of many events: an object that sums up over many others is reconciled at once when it has been quiet, and then
+// at most once per spacing, however many events come.
+//
+// # Use
+//
+//	var looks coalesce.Coalescer
+//	builder.Watches(&v1alpha1.Host{}, looks.Handler(clock, spacing, func(before, after client.Object) []ctrl.Request { … }))
+//	looks.Ran(req.NamespacedName, clock.Now())    // in Reconcile
+//
+// # Internals
+//
+// The first event after a pause is enqueued at once, so that a person who watches one Host sees it now; those that follow are enqueued for the end of the spacing,
+// where the work queue holds each object once. Ran is told of every reconciliation, whatever led to it. An object that is gone is forgotten by Forget.
+//
+// # Locks
+//
+// A mutex guards the table of times; it is held for no longer than a look at it.
+package coalesce
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+)
+
+// Spacings of summaries.
+const (
+	// Results of backups come in bursts that last minutes, and nobody decides by the second.
+	Results = 5 * time.Second
+	// Acks tell a person who has just changed something how far it is.
+	Acks = time.Second
+)
+
+// Coalescer knows when each object was reconciled last. The zero value knows nothing yet. Safe for concurrent use.
+type Coalescer struct {
+	mu   sync.Mutex
+	last map[types.NamespacedName]time.Time
+}
+
+// Ran notes that an object is being reconciled now.
+func (c *Coalescer) Ran(name types.NamespacedName, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = map[types.NamespacedName]time.Time{}
+	}
+	c.last[name] = now
+}
+
+// Forget drops what is known of an object that is gone.
+func (c *Coalescer) Forget(name types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.last, name)
+}
+
+// After is how long to wait with the next look at an object; 0 for not at all.
+func (c *Coalescer) After(name types.NamespacedName, spacing time.Duration, now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, ok := c.last[name]
+	if !ok {
+		return 0
+	}
+	// A clock that was set back makes nobody wait longer.
+	return min(max(last.Add(spacing).Sub(now), 0), spacing)
+}
+
+// Handler returns a handler that enqueues what concerned names for each event. Of an object that came there is no before, of one that went no after.
+func (c *Coalescer) Handler(clk clock.PassiveClock, spacing time.Duration, concerned func(before, after client.Object) []ctrl.Request) handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+	add := func(q queue, before, after client.Object) {
+		for _, request := range concerned(before, after) {
+			q.AddAfter(request, c.After(request.NamespacedName, spacing, clk.Now()))
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, nil, e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(q, e.ObjectOld, e.ObjectNew) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object, nil) },
+	}
+}

@@ -1,0 +1,85 @@
+package coalesce
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	testingclock "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+)
+
+var name = types.NamespacedName{Namespace: "shop", Name: "etc"}
+
+func TestAfter(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		test string
+		ran  time.Time
+		want time.Duration
+	}{
+		{"what was never looked at is looked at at once", time.Time{}, 0},
+		{"so is what was quiet for long", now.Add(-time.Minute), 0},
+		{"what was looked at just now waits for the whole spacing", now, 5 * time.Second},
+		{"and otherwise for the rest of it", now.Add(-2 * time.Second), 3 * time.Second},
+		{"a clock that was set back makes nobody wait longer", now.Add(time.Hour), 5 * time.Second},
+	} {
+		t.Run(test.test, func(t *testing.T) {
+			var c Coalescer
+			if !test.ran.IsZero() {
+				c.Ran(name, test.ran)
+			}
+			if got := c.After(name, 5*time.Second, now); got != test.want {
+				t.Errorf("waits %v, want %v", got, test.want)
+			}
+			c.Forget(name)
+			if got := c.After(name, 5*time.Second, now); got != 0 {
+				t.Errorf("after it was forgotten it waits %v", got)
+			}
+		})
+	}
+}
+
+// queue notes what is added, with its delay.
+type queue struct {
+	workqueue.TypedRateLimitingInterface[ctrl.Request]
+	added []time.Duration
+}
+
+func (q *queue) AddAfter(_ ctrl.Request, after time.Duration) { q.added = append(q.added, after) }
+
+func TestTheHandlerTellsWhatCameAndWhatWent(t *testing.T) {
+	clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	var c Coalescer
+	var seen []string
+	h := c.Handler(clk, time.Second, func(before, after client.Object) []ctrl.Request {
+		says := ""
+		for _, object := range []client.Object{before, after} {
+			if object == nil {
+				says += "-"
+			} else {
+				says += object.GetName()
+			}
+		}
+		seen = append(seen, says)
+		return []ctrl.Request{{NamespacedName: name}}
+	})
+	q := &queue{}
+	old, new := &v1alpha1.Host{}, &v1alpha1.Host{}
+	old.Name, new.Name = "old", "new"
+	h.Create(t.Context(), event.CreateEvent{Object: new}, q)
+	c.Ran(name, clk.Now())
+	h.Update(t.Context(), event.UpdateEvent{ObjectOld: old, ObjectNew: new}, q)
+	h.Delete(t.Context(), event.DeleteEvent{Object: old}, q)
+	if want := []string{"-new", "oldnew", "old-"}; len(seen) != 3 || seen[0] != want[0] || seen[1] != want[1] || seen[2] != want[2] {
+		t.Errorf("told %q, want %q", seen, want)
+	}
+	if len(q.added) != 3 || q.added[0] != 0 || q.added[1] != time.Second || q.added[2] != time.Second {
+		t.Errorf("enqueued after %v", q.added)
+	}
+}
