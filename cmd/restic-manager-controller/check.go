@@ -16,6 +16,8 @@ const (
 	minTokenTTL = time.Minute
 	maxTokenTTL = 7 * 24 * time.Hour
 	maxPins     = 16
+
+	maxOverdueMinGrace = 7 * 24 * time.Hour
 )
 
 // check tells what is wrong with the flags, each by its name.
@@ -34,6 +36,9 @@ func (o *options) check() error {
 	}
 	if o.tokenTTL < minTokenTTL || o.tokenTTL > maxTokenTTL {
 		return fmt.Errorf("--token-ttl is %s, it must be between %s and %s", o.tokenTTL, minTokenTTL, maxTokenTTL)
+	}
+	if o.overdueMinGrace <= 0 || o.overdueMinGrace > maxOverdueMinGrace {
+		return fmt.Errorf("--overdue-min-grace is %s, it must be above 0 and at most %s", o.overdueMinGrace, maxOverdueMinGrace)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/restic-manager/restic-manager/controllers"
+	"github.com/restic-manager/restic-manager/controllers/overdue"
 	"github.com/restic-manager/restic-manager/controllers/signing"
 	"github.com/restic-manager/restic-manager/internal/version"
 )
@@ -32,6 +33,7 @@ type options struct {
 	gatewayURL      string
 	gatewayCAFile   string
 	tokenTTL        time.Duration
+	overdueMinGrace time.Duration
 	leaderElect     bool
 	metricsAddress  string
 	probeAddress    string
@@ -58,6 +60,8 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.gatewayCAFile, "gateway-ca-file", "",
 		"PEM file with the certificate authorities of the gateway; machines then trust the gateway's certificate by these alone (default: by their own trust store)")
 	f.DurationVar(&o.tokenTTL, "token-ttl", controllers.DefaultTokenTTL, "how long an enrolment token is good for")
+	f.DurationVar(&o.overdueMinGrace, "overdue-min-grace", overdue.MinGrace,
+		"how late a backup must be at least before it counts as overdue; beyond that it is a quarter of the interval of its Schedule, 6h at most")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let only one of several controllers work at a time")
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where metrics are served over HTTP; 0 for nowhere")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served over HTTP; 0 for nowhere")
@@ -117,7 +121,7 @@ func (o *options) run(ctx context.Context) error {
 		return err
 	}
 	if err := controllers.Setup(mgr, controllers.Options{
-		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, Keys: keys,
+		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, OverdueMinGrace: o.overdueMinGrace, Keys: keys,
 	}); err != nil {
 		return err
 	}
