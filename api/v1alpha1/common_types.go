@@ -231,16 +231,20 @@ type BackupSummary struct {
 type FleetSummary struct {
 	// HostsMatched is the number of Hosts that the object is for.
 	// +optional
-	HostsMatched int32 `json:"hostsMatched,omitempty"`
+	// +kubebuilder:default=0
+	HostsMatched int32 `json:"hostsMatched"`
 	// HostsApplied is the number of them that have acked a set with the object in its present generation.
 	// +optional
-	HostsApplied int32 `json:"hostsApplied,omitempty"`
+	// +kubebuilder:default=0
+	HostsApplied int32 `json:"hostsApplied"`
 	// HostsSucceeded is the number of Hosts whose last backup succeeded.
 	// +optional
-	HostsSucceeded int32 `json:"hostsSucceeded,omitempty"`
+	// +kubebuilder:default=0
+	HostsSucceeded int32 `json:"hostsSucceeded"`
 	// HostsFailing is the number of Hosts whose last backup failed, or completed with errors.
 	// +optional
-	HostsFailing int32 `json:"hostsFailing,omitempty"`
+	// +kubebuilder:default=0
+	HostsFailing int32 `json:"hostsFailing"`
 	// FailingHosts names the first ten of them.
 	// +optional
 	// +listType=atomic
@@ -248,10 +252,12 @@ type FleetSummary struct {
 	FailingHosts []string `json:"failingHosts,omitempty"`
 	// HostsNeverRan is the number of Hosts that have not made a backup yet.
 	// +optional
-	HostsNeverRan int32 `json:"hostsNeverRan,omitempty"`
+	// +kubebuilder:default=0
+	HostsNeverRan int32 `json:"hostsNeverRan"`
 	// HostsOverdue is the number of Hosts with an overdue backup, whatever became of the last one.
 	// +optional
-	HostsOverdue int32 `json:"hostsOverdue,omitempty"`
+	// +kubebuilder:default=0
+	HostsOverdue int32 `json:"hostsOverdue"`
 	// OverdueHosts names the first ten of them.
 	// +optional
 	// +listType=atomic

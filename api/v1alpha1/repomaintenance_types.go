@@ -120,16 +120,20 @@ type RepoMaintenanceStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// HostsMatched is the number of hosts that are selected.
 	// +optional
-	HostsMatched int32 `json:"hostsMatched,omitempty"`
+	// +kubebuilder:default=0
+	HostsMatched int32 `json:"hostsMatched"`
 	// Repositories is the number of repositories that this object maintains: hosts that share one count once.
 	// +optional
-	Repositories int32 `json:"repositories,omitempty"`
+	// +kubebuilder:default=0
+	Repositories int32 `json:"repositories"`
 	// Failing is the number of those in which the last run of an operation failed.
 	// +optional
-	Failing int32 `json:"failing,omitempty"`
+	// +kubebuilder:default=0
+	Failing int32 `json:"failing"`
 	// Running is the number of HostJobs of this object that have not ended.
 	// +optional
-	Running int32 `json:"running,omitempty"`
+	// +kubebuilder:default=0
+	Running int32 `json:"running"`
 }
 
 // RepoMaintenance says when forget, prune, check and restore drills run on the repositories of hosts. At most one operation runs on a

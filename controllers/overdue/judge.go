@@ -93,8 +93,11 @@ func (in *Input) judge(v *Verdict, s *v1alpha1.HostSchedule, spec *cronspec.Spec
 	}
 	covered := group.Since.Time
 	if r != nil {
-		if r.LastSuccessTime != nil && r.LastSuccessTime.Add(-delay).After(covered) {
-			covered = r.LastSuccessTime.Add(-delay)
+		if r.LastSuccessTime != nil {
+			// It is stored in whole seconds, a run may begin and end within one.
+			if until := r.LastSuccessTime.Add(time.Second - 1 - delay); until.After(covered) {
+				covered = until
+			}
 		}
 		if r.StartTime != nil && r.FinishTime != nil {
 			took = max(r.FinishTime.Sub(r.StartTime.Time), 0)

@@ -96,6 +96,12 @@ func TestJudge(t *testing.T) {
 			want:    Verdict{Expected: 1, Overdue: due("etc", "nightly", day(2, 3, 15))},
 		},
 		{
+			name:      "a run that began and succeeded within one second is covered",
+			schedules: []v1alpha1.HostSchedule{nightly(func(s *v1alpha1.HostSchedule) { s.Delay = &metav1.Duration{Duration: 6244 * time.Millisecond} })}, now: day(2, 10, 0),
+			results: []v1alpha1.SourceGroupResult{succeeded("etc", day(2, 2, 30).Add(6*time.Second), 0)},
+			want:    Verdict{Expected: 1, Next: day(3, 8, 30).Add(6244 * time.Millisecond)},
+		},
+		{
 			name:      "every five minutes has ten minutes of grace",
 			schedules: []v1alpha1.HostSchedule{nightly(func(s *v1alpha1.HostSchedule) { s.Cron = "*/5 * * * *" })}, now: day(1, 12, 14),
 			want: Verdict{Expected: 1, Waiting: []string{"etc"}, Next: day(1, 12, 15)},

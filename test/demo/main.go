@@ -1,4 +1,4 @@
-// Command demo shows the main job of restic-manager once, on real parts, and exits non-zero when anything differs from what it should
+// Command demo shows the main job of restic-manager once, in three acts, on real parts, and exits non-zero when anything differs from what it should
 // be. It leaves nothing behind; RESTIC_MANAGER_KEEP=1 keeps its folder.
 package main
 
@@ -12,12 +12,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/restic-manager/restic-manager/test/env"
 	"github.com/restic-manager/restic-manager/test/scenario"
 	"github.com/restic-manager/restic-manager/test/stack"
 )
 
 func main() {
+	log.SetLogger(logr.Discard()) // what is printed here is for people
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx); err != nil {
@@ -44,7 +48,7 @@ func run(ctx context.Context) (err error) {
 
 	print("== start API server, rest-server, controllers and gateway")
 	began := time.Now()
-	s, err := stack.Start(ctx, stack.Options{Dir: dir, Log: func(format string, args ...any) { print("   "+format, args...) }})
+	s, err := stack.Start(ctx, stack.Options{Dir: dir, ControllerArgs: scenario.ControllerArgs(), Log: func(format string, args ...any) { print("   "+format, args...) }})
 	if err != nil {
 		return err
 	}
@@ -56,9 +60,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		if r.Agent != nil {
-			err = errors.Join(err, r.Agent.Stop())
-		}
+		err = errors.Join(err, r.Stop())
 		if err != nil {
 			printLogs(s, r)
 		}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/scenario"
 	"github.com/restic-manager/restic-manager/test/stack"
 )
 
@@ -50,7 +51,7 @@ func theStack(t *testing.T) (*stack.Stack, client.Client) {
 			if err != nil {
 				return err
 			}
-			shared.s, err = stack.Start(context.Background(), stack.Options{Dir: dir, BinDir: bin, ControlPlane: cp, Gateways: 2})
+			shared.s, err = stack.Start(context.Background(), stack.Options{Dir: dir, BinDir: bin, ControlPlane: cp, Gateways: 2, ControllerArgs: scenario.ControllerArgs()})
 			if err != nil {
 				return err
 			}

@@ -23,14 +23,14 @@ func TestTheMainJobWorksAndNoSecretIsSeenAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if run.Agent != nil {
-			if err := run.Agent.Stop(); err != nil {
+		if err := run.Stop(); err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{scenario.Namespace, scenario.FleetNamespace} {
+			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+			if err := client.IgnoreNotFound(c.Delete(context.Background(), ns)); err != nil {
 				t.Error(err)
 			}
-		}
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: scenario.Namespace}}
-		if err := client.IgnoreNotFound(c.Delete(context.Background(), ns)); err != nil {
-			t.Error(err)
 		}
 	})
 	watch := watchArguments(t)

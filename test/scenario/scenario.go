@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,6 +38,8 @@ type Run struct {
 	Options
 	Stack *stack.Stack
 	Agent *stack.Agent
+	// Fleet are the machines of the third act.
+	Fleet []*stack.Agent
 	// Source is the tree that is backed up, Restored where it came back.
 	Source   string
 	Restored string
@@ -83,18 +86,29 @@ type step struct {
 	do   func(context.Context) (string, error)
 }
 
-// All does every step of both acts in order and stops at the first that fails.
+// All does every step of all acts in order and stops at the first that fails.
 func (r *Run) All(ctx context.Context) error {
 	for _, act := range []struct {
 		name  string
 		steps []step
-	}{{"The main job", r.mainJob()}, {"What keeps a repository healthy", r.upkeep()}} {
+	}{{"The main job", r.mainJob()}, {"What keeps a repository healthy", r.upkeep()}, {"A fleet", r.fleet()}} {
 		r.Print("\n==== %s", act.name)
 		if err := r.do(ctx, act.steps); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Stop ends the agents that run.
+func (r *Run) Stop() error {
+	var errs []error
+	for _, agent := range append(r.Fleet, r.Agent) {
+		if agent != nil {
+			errs = append(errs, agent.Stop())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // mainJob is the first act.
