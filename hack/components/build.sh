@@ -12,7 +12,7 @@ k8s=v1.37.2
 k8s_flags="-X k8s.io/component-base/version.gitVersion=$k8s -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37 -X k8s.io/client-go/pkg/version.gitVersion=$k8s -X k8s.io/client-go/pkg/version.gitMajor=1 -X k8s.io/client-go/pkg/version.gitMinor=37"
 
 for name in "$@"; do
-  flags=""
+  flags="" tags=""
   case $name in
     kube-apiserver | kube-controller-manager | kubectl)
       module=kubernetes package=k8s.io/kubernetes/cmd/$name flags=$k8s_flags ;;
@@ -20,6 +20,9 @@ for name in "$@"; do
     restic-0.19) module=restic-0.19 package=github.com/restic/restic/cmd/restic flags="-X main.version=0.19.1" ;;
     restic-0.18) module=restic-0.18 package=github.com/restic/restic/cmd/restic flags="-X main.version=0.18.1" ;;
     rest-server) module=rest-server package=github.com/restic/rest-server/cmd/rest-server flags="-X main.version=0.14.0" ;;
+    # Without service discovery, which pulls in the clients of twenty clouds.
+    prometheus | promtool)
+      module=prometheus package=github.com/prometheus/prometheus/cmd/$name tags=remove_all_sd flags="-X github.com/prometheus/common/version.Version=3.16.0" ;;
     versitygw) module=versitygw package=github.com/versity/versitygw/cmd/versitygw flags="-X main.Version=1.8.0" ;;
     *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
   esac
@@ -29,13 +32,13 @@ for name in "$@"; do
     continue
   fi
   stamp=$out/.$name.stamp
-  want=$( { echo "$flags"; go env GOVERSION; cat "$here/$module/go.sum"; } | sha256sum | cut -d' ' -f1)
+  want=$( { echo "$flags" ${tags:+"$tags"}; go env GOVERSION; cat "$here/$module/go.sum"; } | sha256sum | cut -d' ' -f1)
   if [ -x "$out/$name" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then
     continue
   fi
   began=$(date +%s)
   echo "building $name (kept in $out; the Kubernetes parts take several minutes the first time)"
-  CGO_ENABLED=0 go build -C "$here/$module" -trimpath -ldflags "-s -w $flags" -o "$out/$name" "$package"
+  CGO_ENABLED=0 go build -C "$here/$module" -trimpath -tags "$tags" -ldflags "-s -w $flags" -o "$out/$name" "$package"
   echo "$want" >"$stamp"
   echo "built $name in $(($(date +%s) - began)) s"
 done
