@@ -218,7 +218,7 @@ func (g *Gateway) drain(server *http.Server) {
 // serveAside serves metrics and health, which need neither cache nor Lease.
 func (g *Gateway) serveAside(ctx context.Context, wg *sync.WaitGroup, cancel context.CancelCauseFunc) {
 	metrics := http.NewServeMux()
-	metrics.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{}))
+	metrics.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.gatherer(), promhttp.HandlerOpts{}))
 	health := http.NewServeMux()
 	health.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

@@ -1,45 +1,146 @@
 package agentgateway
 
 import (
+	"errors"
+	"slices"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/restic-manager/restic-manager/agentgateway/session"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/internal/metrictable"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 const metricPrefix = "restic_manager_gateway_"
 
+// Names of the metrics, without the prefix.
+const (
+	connectedAgents    = "connected_agents"
+	sessionsTotal      = "sessions_total"
+	sessionsEndedTotal = "sessions_ended_total"
+	reconnectsTotal    = "reconnects_total"
+	framesTotal        = "frames_total"
+	apiWritesTotal     = "api_writes_total"
+	reportsAckedTotal  = "reports_acked_total"
+	enrolmentsTotal    = "enrollment_requests_total"
+	setAcksTotal       = "set_acks_total"
+	setRefusalsTotal   = "set_refusals_total"
+	setPushSeconds     = "set_push_seconds"
+	reportDelay        = "report_delay_seconds"
+)
+
+// MetricFamilies lists every metric that a gateway exports beside those of controller-runtime and of the Go runtime.
+func MetricFamilies() []metrictable.Family {
+	family := func(kind, name, help string, labels ...string) metrictable.Family {
+		return metrictable.Family{Name: metricPrefix + name, Type: kind, Help: help, Labels: labels}
+	}
+	return []metrictable.Family{
+		family(metrictable.Gauge, connectedAgents, "Agents that this replica holds."),
+		family(metrictable.Counter, sessionsTotal, "Connection attempts of agents, by result: accepted, or the code of the refusal.", "result"),
+		family(metrictable.Counter, sessionsEndedTotal, "Sessions that ended, by reason: the code by which the gateway ended it, agent_error when the agent did, lost when the connection broke.", "reason"),
+		family(metrictable.Counter, reconnectsTotal, "Accepted sessions of machines that had been connected before."),
+		family(metrictable.Counter, framesTotal, "Frames to and from agents, by direction: in or out.", "direction"),
+		family(metrictable.Counter, apiWritesTotal, "Writes of this replica to the API server, by resource.", "resource"),
+		family(metrictable.Counter, reportsAckedTotal, "Durable reports that were acked, by result: stored, repeated or discarded.", "result"),
+		family(metrictable.Counter, enrolmentsTotal, "Enrollment requests, by answer: pending, verdict, or the code of the refusal.", "result"),
+		family(metrictable.Counter, setAcksTotal, "Answers of agents to a schedule set, by result: applied or refused.", "result"),
+		family(metrictable.Counter, setRefusalsTotal, "Schedule sets that agents refused, by reason.", "reason"),
+		family(metrictable.Histogram, setPushSeconds, "Time from the offer of a schedule set to the agent's answer, in seconds."),
+		family(metrictable.Histogram, reportDelay, "Time from the end of a job, by the machine's clock, to when its result was stored, in seconds: how long results wait in outboxes."),
+	}
+}
+
+// Buckets of the histograms, in seconds: an answer comes within milliseconds, a result may wait for days.
+var (
+	pushBuckets  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	delayBuckets = []float64{.1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600}
+)
+
 // metrics implements the meters of the parts. Labels take values from this program only, never from a peer.
 type metrics struct {
 	registry   *prometheus.Registry
-	sessions   *prometheus.CounterVec
-	frames     *prometheus.CounterVec
-	writes     *prometheus.CounterVec
-	reports    *prometheus.CounterVec
-	enrolments *prometheus.CounterVec
+	counters   map[string]*prometheus.CounterVec
+	histograms map[string]prometheus.Histogram
 }
 
 func newMetrics(connected func() int) *metrics {
-	counter := func(name, help, label string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricPrefix + name, Help: help}, []string{label})
+	m := &metrics{registry: prometheus.NewRegistry(), counters: map[string]*prometheus.CounterVec{}, histograms: map[string]prometheus.Histogram{}}
+	buckets := map[string][]float64{setPushSeconds: pushBuckets, reportDelay: delayBuckets}
+	for _, f := range MetricFamilies() {
+		name := f.Name[len(metricPrefix):]
+		switch f.Type {
+		case metrictable.Counter:
+			m.counters[name] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.Name, Help: f.Help}, f.Labels)
+			m.registry.MustRegister(m.counters[name])
+		case metrictable.Histogram:
+			m.histograms[name] = prometheus.NewHistogram(prometheus.HistogramOpts{Name: f.Name, Help: f.Help, Buckets: buckets[name]})
+			m.registry.MustRegister(m.histograms[name])
+		case metrictable.Gauge: // the one
+			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: f.Name, Help: f.Help}, func() float64 { return float64(connected()) }))
+		}
 	}
-	m := &metrics{
-		registry:   prometheus.NewRegistry(),
-		sessions:   counter("sessions_total", "Connection attempts of agents, by result: accepted, or the code of the refusal.", "result"),
-		frames:     counter("frames_total", "Frames to and from agents, by direction: in or out.", "direction"),
-		writes:     counter("api_writes_total", "Writes of this replica to the API server, by resource.", "resource"),
-		reports:    counter("reports_acked_total", "Durable reports that were acked, by result: stored, repeated or discarded.", "result"),
-		enrolments: counter("enrollment_requests_total", "Enrollment requests, by answer: pending, verdict, or the code of the refusal.", "result"),
-	}
-	agents := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricPrefix + "connected_agents",
-		Help: "Agents that this replica holds."}, func() float64 { return float64(connected()) })
-	m.registry.MustRegister(m.sessions, m.frames, m.writes, m.reports, m.enrolments, agents,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-func (m *metrics) FrameIn(wire.Type)       { m.frames.WithLabelValues("in").Inc() }
-func (m *metrics) FrameOut(wire.Type)      { m.frames.WithLabelValues("out").Inc() }
-func (m *metrics) Attempt(result string)   { m.sessions.WithLabelValues(result).Inc() }
-func (m *metrics) Wrote(resource string)   { m.writes.WithLabelValues(resource).Inc() }
-func (m *metrics) Reported(result string)  { m.reports.WithLabelValues(result).Inc() }
-func (m *metrics) Enrolment(result string) { m.enrolments.WithLabelValues(result).Inc() }
+// gatherer is what is scraped: controller-runtime keeps the metrics of the client and of work queues.
+func (m *metrics) gatherer() prometheus.Gatherer {
+	return prometheus.Gatherers{m.registry, ctrlmetrics.Registry}
+}
+
+func (m *metrics) count(name string, labels ...string) {
+	m.counters[name].WithLabelValues(labels...).Inc()
+}
+
+func (m *metrics) FrameIn(wire.Type)       { m.count(framesTotal, "in") }
+func (m *metrics) FrameOut(wire.Type)      { m.count(framesTotal, "out") }
+func (m *metrics) Attempt(result string)   { m.count(sessionsTotal, result) }
+func (m *metrics) Wrote(resource string)   { m.count(apiWritesTotal, resource) }
+func (m *metrics) Reported(result string)  { m.count(reportsAckedTotal, result) }
+func (m *metrics) Enrolment(result string) { m.count(enrolmentsTotal, result) }
+
+// Delayed implements report.Meter.
+func (m *metrics) Delayed(by time.Duration) { m.histograms[reportDelay].Observe(max(by, 0).Seconds()) }
+
+// opened counts a session that was accepted.
+func (m *metrics) opened(s *session.Session) {
+	if s.Counter() > 1 {
+		m.count(reconnectsTotal)
+	}
+}
+
+// closed counts a session that ended.
+func (m *metrics) closed(s *session.Session, cause error) {
+	var e *wire.Error
+	switch told := errors.As(cause, &e); {
+	case told && s.Closing():
+		m.count(sessionsEndedTotal, string(e.Code))
+	case told: // its code is the peer's word
+		m.count(sessionsEndedTotal, "agent_error")
+	default:
+		m.count(sessionsEndedTotal, "lost")
+	}
+}
+
+// refusals are the reasons that a label may have.
+var refusals = []wire.RefusalReason{wire.RefusalBadSignature, wire.RefusalWrongHost, wire.RefusalWrongIdentity, wire.RefusalOlderSerial, wire.RefusalBadCredential,
+	wire.RefusalInvalid, wire.RefusalExpired, wire.RefusalNotAllowed, wire.RefusalStorage}
+
+// answered counts an agent's answer to a set.
+func (m *metrics) answered(s *session.Session, ack *wire.SetAck, now time.Time) {
+	if offered, ok := s.Offered(ack.Revision); ok {
+		m.histograms[setPushSeconds].Observe(max(now.Sub(offered), 0).Seconds())
+	}
+	if ack.Applied {
+		m.count(setAcksTotal, "applied")
+		return
+	}
+	m.count(setAcksTotal, "refused")
+	reason := "Other"
+	if slices.Contains(refusals, ack.Reason) {
+		reason = string(ack.Reason)
+	}
+	m.count(setRefusalsTotal, reason)
+}

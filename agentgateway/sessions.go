@@ -65,6 +65,7 @@ func (g *Gateway) Opened(s *session.Session, hello *wire.HelloBody) {
 	h := &holding{link: link, stream: g.writer.NewStream(reportSession(s), link)}
 	h.fires = lane.New(waitingFires, func(fire *wire.Fire) { g.answer(link, fire) }, nil)
 	g.open.Store(s, h)
+	g.metrics.opened(s)
 	g.o.Logger.Info("agent connected", "host", s.Host().String(), "session", s.Counter(), "remote", s.Remote(), "agent", hello.AgentVersion,
 		"restic", hello.ResticVersion, "applied", hello.AppliedRevision, "unacked", hello.Unacked)
 	h.stream.Greet(hello, s.Skew())
@@ -87,6 +88,7 @@ func (g *Gateway) Received(s *session.Session, message wire.Message) error {
 		}
 		return nil
 	case *wire.SetAck:
+		g.metrics.answered(s, m, g.o.Clock.Now())
 		g.o.Logger.Info("set answered", "host", s.Host().String(), "revision", m.Revision, "applied", m.Applied, "reason", string(m.Reason))
 		return h.stream.Take(m)
 	case *wire.CommandAck:
@@ -108,6 +110,7 @@ func (g *Gateway) Closed(s *session.Session, cause error) {
 		g.pusher.Closed(h.link)
 		g.hub.Remove(h.link)
 	}
+	g.metrics.closed(s, cause)
 	g.o.Logger.Info("agent disconnected", "host", s.Host().String(), "session", s.Counter(), "reason", cause)
 	g.departures.later(s)
 }

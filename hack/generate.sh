@@ -21,3 +21,7 @@ role() {
 }
 role restic-manager-controller controllers controller_role.yaml
 role restic-manager-gateway agentgateway gateway_role.yaml
+
+echo "generating the page of metrics"
+mkdir -p "$out/docs"
+go run ./hack/metricsdoc "$out/docs/metrics.md"

@@ -33,9 +33,10 @@ var start = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
 type meter struct{ writes int }
 
-func (m *meter) Wrote(string)   { m.writes++ }
-func (*meter) Enrolment(string) {}
-func (*meter) Reported(string)  {}
+func (m *meter) Wrote(string)        { m.writes++ }
+func (*meter) Enrolment(string)      {}
+func (*meter) Reported(string)       {}
+func (*meter) Delayed(time.Duration) {}
 
 type fixture struct {
 	t       *testing.T

@@ -38,6 +38,7 @@ type meter struct {
 }
 
 func (m *meter) Wrote(resource string) { m.count(&m.writes, resource) }
+func (m *meter) Delayed(time.Duration) {}
 func (m *meter) Reported(r string)     { m.count(&m.reported, r) }
 func (m *meter) count(counts *map[string]int, key string) {
 	m.mu.Lock()

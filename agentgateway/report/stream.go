@@ -185,6 +185,9 @@ func (st *Stream) acked(m wire.Report, err error) error {
 	var lost *discarded
 	switch {
 	case err == nil:
+		if finished, ok := m.(*wire.JobFinished); ok {
+			st.w.o.Meter.Delayed(st.w.o.Clock.Since(finished.FinishedAt))
+		}
 		st.log.Info("report stored", "type", string(m.MessageType()), "report", m.ID().String())
 	case errors.As(err, &repeated{}):
 		result = "repeated"

@@ -25,6 +25,8 @@ type Meter interface {
 	Wrote(resource string)
 	// Reported counts a durable report: stored, repeated or discarded.
 	Reported(result string)
+	// Delayed is told how long after the end of a job, by the machine's clock, its result was stored.
+	Delayed(by time.Duration)
 }
 
 // Options of a Writer. All are required.

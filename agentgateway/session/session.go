@@ -34,7 +34,14 @@ type Session struct {
 	last  atomic.Int64
 	ids   atomic.Uint64
 	cause atomic.Pointer[wire.Error]
+	offer atomic.Pointer[offer]
 	done  chan struct{}
+}
+
+// offer is a set that was sent, until it is answered.
+type offer struct {
+	revision string
+	at       time.Time
 }
 
 // Host is whom the agent speaks for; its signature was verified.
@@ -64,6 +71,15 @@ func (s *Session) Began() time.Time { return s.began }
 // LastFrame is when the newest frame came.
 func (s *Session) LastFrame() time.Time { return time.Unix(0, s.last.Load()) }
 
+// Offered returns when the set of a revision was sent, once: the answer to it is told apart from one that nobody asked for.
+func (s *Session) Offered(revision string) (time.Time, bool) {
+	o := s.offer.Load()
+	if o == nil || o.revision != revision || !s.offer.CompareAndSwap(o, nil) {
+		return time.Time{}, false
+	}
+	return o.at, true
+}
+
 // Done is closed when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
@@ -81,6 +97,9 @@ func (s *Session) write(m wire.Message, timeout time.Duration) error {
 	if err != nil {
 		s.server.o.Logger.Error("message cannot be sent", "host", s.host.String(), "type", string(m.MessageType()), "error", err)
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if set, ok := m.(*wire.SetOffer); ok {
+		s.offer.Store(&offer{set.Revision, s.server.o.Clock.Now()})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -37,6 +37,9 @@ func (o *options) check() error {
 	if o.tokenTTL < minTokenTTL || o.tokenTTL > maxTokenTTL {
 		return fmt.Errorf("--token-ttl is %s, it must be between %s and %s", o.tokenTTL, minTokenTTL, maxTokenTTL)
 	}
+	if o.metricsHosts < 0 {
+		return fmt.Errorf("--metrics-host-limit is %d, it must not be negative", o.metricsHosts)
+	}
 	if o.overdueMinGrace <= 0 || o.overdueMinGrace > maxOverdueMinGrace {
 		return fmt.Errorf("--overdue-min-grace is %s, it must be above 0 and at most %s", o.overdueMinGrace, maxOverdueMinGrace)
 	}

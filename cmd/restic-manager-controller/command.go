@@ -5,20 +5,26 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/restic-manager/restic-manager/controllers"
+	"github.com/restic-manager/restic-manager/controllers/metrics"
 	"github.com/restic-manager/restic-manager/controllers/overdue"
 	"github.com/restic-manager/restic-manager/controllers/signing"
 	"github.com/restic-manager/restic-manager/internal/version"
@@ -36,6 +42,7 @@ type options struct {
 	overdueMinGrace time.Duration
 	leaderElect     bool
 	metricsAddress  string
+	metricsHosts    int
 	probeAddress    string
 	logLevel        string
 	logFormat       string
@@ -64,6 +71,7 @@ func newCommand() *cobra.Command {
 		"how late a backup must be at least before it counts as overdue; beyond that it is a quarter of the interval of its Schedule, 6h at most")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let only one of several controllers work at a time")
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where metrics are served over HTTP; 0 for nowhere")
+	f.IntVar(&o.metricsHosts, "metrics-host-limit", metrics.DefaultHostLimit, "Hosts that have metrics of their own at most; those that come last by namespace and name are left out")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served over HTTP; 0 for nowhere")
 
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -95,6 +103,8 @@ func (o *options) run(ctx context.Context) error {
 		return fmt.Errorf("finding the API server (set --kubeconfig outside a cluster): %w", err)
 	}
 	restConfig.UserAgent = "restic-manager-controller/" + version.Version
+	writes := metrics.NewWrites()
+	restConfig.Wrap(writes.Wrap)
 
 	scheme := controllers.NewScheme()
 	mgr, err := ctrl.NewManager(restConfig, manager.Options{
@@ -110,6 +120,13 @@ func (o *options) run(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
+	}
+	about := metrics.New(metrics.Options{Reader: mgr.GetClient(), Elected: mgr.Elected(), HostLimit: o.metricsHosts, Clock: clock.RealClock{},
+		Logger: slog.New(logr.ToSlogHandler(logger.WithName("metrics")))})
+	for _, collector := range []prometheus.Collector{about, writes} {
+		if err := ctrlmetrics.Registry.Register(collector); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	// The manager's own client reads from a cache that has neither started yet nor holds this Secret.
 	live, err := client.New(restConfig, client.Options{Scheme: scheme})
