@@ -21,7 +21,7 @@ help: ## Show this list.
 ##@ Try it
 
 .PHONY: demo
-demo: build components ## Show the whole way once, from enrolment to restore, and compare the files, and keep the repository healthy (about two minutes).
+demo: build components ## Show the whole way once, from enrolment to restore, and compare the files, keep the repository healthy, and mind a fleet (about five minutes).
 	go run ./test/demo
 
 .PHONY: up
@@ -43,7 +43,7 @@ $(addprefix build-,$(BINARIES)): build-%:
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/$* ./cmd/$*
 
 .PHONY: components
-components: ## Build Kubernetes, etcd, restic, rest-server and an S3 server for demo and tests, once (10 minutes the first time).
+components: ## Build Kubernetes, etcd, restic, rest-server, an S3 server and Prometheus for demo and tests, once (15 minutes the first time).
 	@hack/components/build.sh $(COMPONENT_DIR) $(COMPONENTS)
 
 .PHONY: generate

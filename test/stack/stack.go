@@ -52,6 +52,8 @@ type Stack struct {
 	Balancer   *Balancer
 	// URL is where agents find the gateway.
 	URL string
+	// ControllerMetrics is where the controllers serve metrics, host:port.
+	ControllerMetrics string
 
 	root   string
 	ownsCP bool
@@ -62,6 +64,8 @@ type Gateway struct {
 	*env.Process
 	Instance string
 	Address  string
+	// Metrics is where it serves metrics, host:port.
+	Metrics string
 }
 
 // Start starts everything and waits until it is ready. After an error nothing is left running.
@@ -162,18 +166,22 @@ func (s *Stack) startGateways(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		metrics, err := freeAddress()
+		if err != nil {
+			return err
+		}
 		instance := "replica-" + strconv.Itoa(i)
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		args := append([]string{
 			"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace, "--instance-id=" + instance,
 			"--listen-address=" + address, "--tls-cert-file=" + chain, "--tls-private-key-file=" + leaf.KeyFile,
-			"--metrics-bind-address=0", "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
+			"--metrics-bind-address=" + metrics, "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
 		}, s.GatewayArgs...)
 		process, err := env.StartProcess(ctx, s.program("restic-manager-gateway", instance, args, probe))
 		if err != nil {
 			return err
 		}
-		s.Replicas = append(s.Replicas, &Gateway{Process: process, Instance: instance, Address: address})
+		s.Replicas = append(s.Replicas, &Gateway{Process: process, Instance: instance, Address: address, Metrics: metrics})
 	}
 	s.URL = "https://" + s.Replicas[0].Address
 	if s.Gateways > 1 || s.Balanced {
@@ -194,12 +202,20 @@ func (s *Stack) startController(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.ControllerMetrics, err = freeAddress(); err != nil {
+		return err
+	}
 	args := append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace, "--gateway-url=" + s.URL, "--gateway-ca-file=" + s.CA.CertFile,
-		"--metrics-bind-address=0", "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
+		"--metrics-bind-address=" + s.ControllerMetrics, "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
 	}, s.ControllerArgs...)
 	s.Controller, err = env.StartProcess(ctx, s.program("restic-manager-controller", "controller", args, probe))
 	return err
+}
+
+func freeAddress() (string, error) {
+	port, err := env.FreePort()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
 func (s *Stack) program(binary, name string, args []string, probePort int) env.Command {
