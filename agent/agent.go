@@ -15,7 +15,9 @@ import (
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/agent/config"
 	"github.com/restic-manager/restic-manager/agent/cron"
+	"github.com/restic-manager/restic-manager/agent/delivery"
 	"github.com/restic-manager/restic-manager/agent/desired"
+	"github.com/restic-manager/restic-manager/agent/fires"
 	"github.com/restic-manager/restic-manager/agent/job"
 	"github.com/restic-manager/restic-manager/agent/outbox"
 	"github.com/restic-manager/restic-manager/agent/session"
@@ -53,8 +55,9 @@ type Agent struct {
 	jobs       *job.Manager
 	cron       *cron.Cron
 	session    *session.Client
-	reports    *reports
-	fires      *fires
+	outbox     *outbox.Outbox
+	reports    *delivery.Delivery
+	fires      *fires.Fires
 	refusals   *limiter
 	retold     *limiter
 	repository *repository
@@ -120,11 +123,11 @@ func (a *Agent) open(dir string) error {
 	if err != nil {
 		return err
 	}
-	box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Logger: a.logger.With("part", "outbox")})
+	a.outbox, err = outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Logger: a.logger.With("part", "outbox")})
 	if err != nil {
 		return err
 	}
-	a.reports = newReports(box, a.session, a.o.Clock, a.logger.With("part", "reports"))
+	a.reports = delivery.New(a.outbox, a.session, a.o.Clock, a.logger.With("part", "reports"))
 	a.refusals = &limiter{clock: a.o.Clock, seen: map[string]bool{}}
 	a.retold = &limiter{clock: a.o.Clock, seen: map[string]bool{}}
 	a.restic = &resticFinder{path: c.ResticPath}
@@ -142,12 +145,12 @@ func (a *Agent) open(dir string) error {
 	a.repository = newRepository(a)
 	var waiting context.Context
 	waiting, a.stopFires = context.WithCancel(context.Background())
-	a.fires = newFires(waiting, a.session, (*fireStarter)(a), a.o.Clock, a.logger.With("part", "fires"))
+	a.fires = fires.New(waiting, a.session, (*fireStarter)(a), a.o.Clock, a.logger.With("part", "fires"))
 	a.cron, err = cron.Open(cron.Options{Host: c.Ref(), Path: filepath.Join(dir, "cron.json"), Handler: a.fires, Clock: a.o.Clock, Logger: a.logger.With("part", "cron")})
 	if err != nil {
 		return err
 	}
-	a.fires.settler = a.cron
+	a.fires.Settler = a.cron
 	return nil
 }
 
@@ -183,8 +186,8 @@ func (a *Agent) describe() wire.HelloBody {
 		System:          thisSystem(),
 		AppliedRevision: a.desired.AppliedRevision(),
 		AppliedSerial:   a.desired.AppliedSerial(),
-		Epoch:           a.reports.box.Epoch(),
-		Unacked:         a.reports.waiting(),
+		Epoch:           a.outbox.Epoch(),
+		Unacked:         a.reports.Waiting(),
 		Queued:          a.jobs.Queued(),
 		Running:         a.jobs.Running(),
 	}
@@ -204,13 +207,13 @@ func (a *Agent) Run(ctx context.Context) {
 	talk, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	talking.Go(func() { a.session.Run(talk) })
-	talking.Go(func() { a.reports.run(talk) })
+	talking.Go(func() { a.reports.Run(talk) })
 
 	<-ctx.Done()
 	a.logger.Info("stopping: no new work, a running restic is asked to end")
 	parts.Wait()
 	a.stopFires()
-	a.fires.wait()
+	a.fires.Wait()
 	a.jobs.Close()
 	a.flush()
 	hangUp()
@@ -228,7 +231,7 @@ func (a *Agent) start(ctx context.Context) {
 	}
 	set := a.desired.Current()
 	attributes := []any{"version", a.o.Version, "host", a.config.Ref().String(), "gateway", a.config.Gateway.URL, "state", a.config.StateDir,
-		"restic", binary.Version, "waitingReports", a.reports.waiting()}
+		"restic", binary.Version, "waitingReports", a.reports.Waiting()}
 	if set != nil {
 		attributes = append(attributes, "revision", set.Revision)
 	}
@@ -244,7 +247,7 @@ func (a *Agent) flush() {
 	defer deadline.Stop()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for a.session.Connected() && a.reports.waiting() > 0 {
+	for a.session.Connected() && a.reports.Waiting() > 0 {
 		select {
 		case <-deadline.C:
 			return

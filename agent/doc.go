@@ -10,12 +10,12 @@
 //
 //	session ── sets ──────► desired ── changed ──► cron ── fires ──► fires ──► job ──► restic
 //	   │  ▲                                                            ▲ │      │
-//	   │  └── reports ◄── outbox ◄── finished, repository state ◄──────┼─┼──────┘
+//	   │  └─ delivery ◄── outbox ◄── finished, repository state ◄──────┼─┼──────┘
 //	   └── verdicts, commands ─────────────────────────────────────────┘ ▼
 //	                                                                 asks the gateway
 //
-// Children never import each other (job, what it runs, and restic excepted): each says what it needs as an interface or a function, and the files
-// here fill it in, one subject each: sets.go, fires.go, commands.go, jobs.go, repository.go, reports.go, consent.go, export.go.
+// Children never import each other (job, what it runs, and restic excepted; fires knows cron, and delivery the errors of outbox and session): each says what it needs as an interface or a function, and the files
+// here fill it in, one subject each: sets.go, commands.go, jobs.go, repository.go, consent.go, export.go.
 //
 // # Consent
 //
@@ -38,5 +38,5 @@
 // # Locks
 //
 // Callbacks of the session come one at a time and do not wait for anything but the disk. Each file's type has its own mutex for its
-// own fields. The order where two are held: repository, then reports or status; reports is also held while the outbox is used.
+// own fields. The order where two are held: repository, then delivery or status; delivery is also held while the outbox is used.
 package agent

@@ -12,11 +12,11 @@ func (e *events) agent() *Agent { return (*Agent)(e) }
 // Connected implements session.Handler.
 func (e *events) Connected(wire.Welcome) {
 	a := e.agent()
-	a.reports.sessionOpened()
+	a.reports.SessionOpened()
 	a.retold.reset()
 	a.tellConsent()
 	a.jobs.Announce()
-	a.fires.sessionOpened()
+	a.fires.SessionOpened()
 	a.repository.look()
 	a.status.update(func(s *Status) { s.Connected, s.Since = true, a.o.Clock.Now().UTC() })
 }
@@ -24,8 +24,8 @@ func (e *events) Connected(wire.Welcome) {
 // Disconnected implements session.Handler.
 func (e *events) Disconnected() {
 	a := e.agent()
-	a.reports.sessionClosed()
-	a.fires.sessionClosed()
+	a.reports.SessionClosed()
+	a.fires.SessionClosed()
 	a.status.update(func(s *Status) { s.Connected, s.Since = false, a.o.Clock.Now().UTC() })
 }
 
@@ -33,7 +33,7 @@ func (e *events) Disconnected() {
 func (e *events) SetOffered(offer *wire.SetOffer) { e.agent().judgeSet(offer) }
 
 // VerdictGiven implements session.Handler.
-func (e *events) VerdictGiven(v *wire.Verdict) { e.agent().fires.verdict(v) }
+func (e *events) VerdictGiven(v *wire.Verdict) { e.agent().fires.Verdict(v) }
 
 // CommandGiven implements session.Handler.
 func (e *events) CommandGiven(m *wire.CommandRun) { e.agent().command(m) }
@@ -42,7 +42,7 @@ func (e *events) CommandGiven(m *wire.CommandRun) { e.agent().command(m) }
 func (e *events) CancelGiven(m *wire.CommandCancel) { e.agent().cancel(m) }
 
 // WentBack implements session.Handler.
-func (e *events) WentBack() error { return e.agent().reports.box.NewEpoch() }
+func (e *events) WentBack() error { return e.agent().outbox.NewEpoch() }
 
 // ReportAcked implements session.Handler.
-func (e *events) ReportAcked(m *wire.ReportAck) { e.agent().reports.acked(m) }
+func (e *events) ReportAcked(m *wire.ReportAck) { e.agent().reports.Acked(m) }

@@ -90,17 +90,18 @@ func (a *Agent) own() (job.Own, bool) {
 		Credential: access.credential, Opened: access.opened}, true
 }
 
-// fireStarter is the Agent as the starter of fires.
+// fireStarter is the Agent as fires.Starter.
 type fireStarter Agent
 
-func (s *fireStarter) known(jobID string) bool { return s.jobs.Known(jobID) }
+// Known implements fires.Starter.
+func (s *fireStarter) Known(jobID string) bool { return s.jobs.Known(jobID) }
 
 func fireRef(f cron.Fire) wire.JobRef {
 	return wire.JobRef{JobID: f.JobID, Kind: wire.JobBackup, Schedule: f.Schedule, Nominal: f.Nominal, SourceGroup: f.SourceGroup}
 }
 
-// startFire takes group and repository from the set in force now, which may be newer than the one that the fire came from.
-func (s *fireStarter) startFire(f cron.Fire, offline bool) error {
+// StartFire takes group and repository from the set in force now, which may be newer than the one that the fire came from.
+func (s *fireStarter) StartFire(f cron.Fire, offline bool) error {
 	a := (*Agent)(s)
 	set, group := a.group(f.SourceGroup)
 	if group == nil {
@@ -116,10 +117,11 @@ func (s *fireStarter) startFire(f cron.Fire, offline bool) error {
 	return err
 }
 
-func (s *fireStarter) reportMissed(f cron.Fire, message string) {
+// ReportMissed implements fires.Starter.
+func (s *fireStarter) ReportMissed(f cron.Fire, message string) {
 	now := s.o.Clock.Now().UTC()
 	report := &wire.JobFinished{Job: fireRef(f), Outcome: wire.OutcomeFailed, Reason: wire.ReasonMissed, Message: wire.Cut(message, wire.MaxString), ExitCode: -1, FinishedAt: now}
-	s.reports.add(report)
+	s.reports.Add(report)
 	s.status.ended(report)
 }
 
@@ -141,7 +143,7 @@ func (o *observer) Progress(m wire.JobProgress) { _ = o.session.Send(&m) }
 
 // Finished implements job.Observer.
 func (o *observer) Finished(m wire.JobFinished) error {
-	if err := o.reports.addDurable(&m); err != nil {
+	if err := o.reports.AddDurable(&m); err != nil {
 		return err
 	}
 	o.status.ended(&m)
@@ -157,5 +159,5 @@ func (o *observer) RepoStats(m wire.RepoStats) {
 		o.logger.Debug("a listing of a former repository is dropped", "repository", m.URL)
 		return
 	}
-	o.reports.add(&m)
+	o.reports.Add(&m)
 }

@@ -77,7 +77,7 @@ func (r *repository) report(m wire.RepoState) {
 		attributes = append(attributes, "reason", m.Reason, "message", m.Message)
 	}
 	a.logger.Info("the repository's state changed", attributes...)
-	a.reports.add(&m)
+	a.reports.Add(&m)
 	a.status.update(func(s *Status) {
 		s.Repository = &RepositoryView{State: m.State, Reason: m.Reason, Message: m.Message, URL: m.URL, Time: m.Time}
 	})

@@ -4,7 +4,7 @@
 // # Use
 //
 // Write replaces a file's content; Remove takes a file away durably; SetAside keeps a damaged one under another name; MkdirAll makes a private folder durably. Files get mode 0600,
-// folders 0700.
+// folders 0700. Who keeps its state in one file takes a File, which At makes from a path.
 //
 // # Internals and trade-offs
 //

@@ -22,7 +22,7 @@ const maxWait = 30 * time.Second
 // Cron hands out fires. See the package documentation.
 type Cron struct {
 	host    wire.HostRef
-	write   func([]byte) error
+	file    atomicfile.File
 	handler Handler
 	clock   clock.Clock
 	logger  *slog.Logger
@@ -50,15 +50,17 @@ type entry struct {
 // Open reads the state file. An unreadable one is set aside with an error in the log.
 func Open(options Options) (*Cron, error) {
 	c := &Cron{host: options.Host, handler: options.Handler, clock: options.Clock, logger: options.Logger,
-		wake: make(chan struct{}, 1), entries: make(map[key]*entry),
-		write: func(raw []byte) error { return atomicfile.Write(options.Path, raw) }}
+		wake: make(chan struct{}, 1), entries: make(map[key]*entry), file: options.File}
+	if c.file == nil {
+		c.file = atomicfile.At(options.Path)
+	}
 	if c.clock == nil {
 		c.clock = clock.Real{}
 	}
 	if c.logger == nil {
 		c.logger = slog.Default()
 	}
-	cursors, err := load(options.Path)
+	cursors, err := load(c.file)
 	if errors.Is(err, errCorrupt) {
 		c.logger.Error("fires that were missed before this start are not caught up", "error", err)
 	} else if err != nil {
@@ -272,7 +274,7 @@ func (c *Cron) Settle(f Fire) error {
 func (c *Cron) saveLocked() error {
 	raw, err := encode(c.cursors)
 	if err == nil {
-		err = c.write(raw)
+		err = c.file.Write(raw)
 	}
 	if err != nil {
 		return fmt.Errorf("cron state: %w", err)

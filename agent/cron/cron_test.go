@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	_ "time/tzdata"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/restic-manager/restic-manager/agent/atomicfile/atomicfiletest"
 	"github.com/restic-manager/restic-manager/agent/clock/clocktest"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -325,7 +327,7 @@ func TestADamagedStateFileIsSetAside(t *testing.T) {
 	}
 	f.restart()
 	f.update(set(hourly))
-	if kept, err := os.ReadFile(f.path + ".corrupt"); err != nil || string(kept) != "{not json" {
+	if kept, err := os.ReadFile(f.path + ".damaged-1"); err != nil || string(kept) != "{not json" {
 		t.Errorf("the damaged file was not kept: %q, %v", kept, err)
 	}
 	f.clock.Advance(time.Hour)
@@ -334,7 +336,9 @@ func TestADamagedStateFileIsSetAside(t *testing.T) {
 
 func TestAStateThatCannotBeWrittenIsAnErrorAndFiresGoOn(t *testing.T) {
 	f := newFixture(t)
-	f.cron.write = func([]byte) error { return errors.New("no space left on device") }
+	full := atomicfiletest.New("cron.json")
+	full.Fail(syscall.ENOSPC)
+	f.cron.file = full
 	if err := f.cron.Update(set(hourly)); err == nil {
 		t.Error("no error")
 	}

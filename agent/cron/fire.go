@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agent/atomicfile"
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -32,8 +33,9 @@ type Handler interface {
 type Options struct {
 	// Host is part of every job id, and of the key of the jitter.
 	Host wire.HostRef
-	// Path of the state file.
+	// Path of the state file. File is that file where it is set, and Path is not used.
 	Path    string
+	File    atomicfile.File
 	Handler Handler
 	// Clock defaults to the machine's, Logger to slog.Default().
 	Clock  clock.Clock

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -53,10 +52,13 @@ type state struct {
 
 const stateVersion = 1
 
+// maxState bounds what is read at start: far more than the cursors of the greatest set.
+const maxState = 64 << 20
+
 // load reads the state file. One that cannot be understood is set aside: schedules then start from now, which loses what was missed
 // before, but not what comes.
-func load(path string) (map[key]*cursor, error) {
-	raw, err := os.ReadFile(path)
+func load(file atomicfile.File) (map[key]*cursor, error) {
+	raw, err := file.Read(maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return make(map[key]*cursor), nil
 	}
@@ -65,10 +67,11 @@ func load(path string) (map[key]*cursor, error) {
 	}
 	cursors, err := decode(raw)
 	if err != nil {
-		if err := atomicfile.Rename(path, path+".corrupt"); err != nil {
-			return nil, err
+		aside, asideErr := file.SetAside()
+		if asideErr != nil {
+			return nil, asideErr
 		}
-		return make(map[key]*cursor), fmt.Errorf("%w: %s was set aside as %s.corrupt: %w", errCorrupt, path, path, err)
+		return make(map[key]*cursor), fmt.Errorf("%w: %s was set aside as %s: %w", errCorrupt, file, aside, err)
 	}
 	return cursors, nil
 }

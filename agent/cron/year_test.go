@@ -3,11 +3,11 @@ package cron
 import (
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agent/atomicfile/atomicfiletest"
 	"github.com/restic-manager/restic-manager/agent/clock/clocktest"
 	"github.com/restic-manager/restic-manager/api/cronspec"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -36,8 +36,7 @@ func TestAYearWithRestartsRunsEachNominalTimeAtMostOnceAndLosesNone(t *testing.T
 func simulate(t *testing.T, expression, zone string, jitter int64, random *rand.Rand) {
 	begin := time.Date(2026, 1, 1, 0, 0, 30, 0, time.UTC)
 	clock := clocktest.New(begin)
-	path := filepath.Join(t.TempDir(), "cron.json") // never written: some ten thousand fsyncs would take minutes
-	disk := []byte(`{"version":1}`)
+	disk := atomicfiletest.New("cron.json") // some ten thousand fsyncs would take minutes
 	schedules := &wire.ScheduleSet{Revision: "r1", Schedules: []wire.Schedule{{Name: "s", Cron: expression, TimeZone: zone, JitterSeconds: jitter,
 		Groups: []string{"a", "b"}, WhenDisconnected: wire.WhenDisconnectedRun, StartingDeadlineSeconds: 3600}}}
 	spec, err := cronspec.Parse(expression, zone)
@@ -46,13 +45,9 @@ func simulate(t *testing.T, expression, zone string, jitter int64, random *rand.
 	}
 	var c *Cron
 	start := func() {
-		if c, err = Open(Options{Host: web1, Path: path, Clock: clock, Logger: quiet}); err != nil {
+		if c, err = Open(Options{Host: web1, File: disk, Clock: clock, Logger: quiet}); err != nil {
 			t.Fatal(err)
 		}
-		if c.cursors, err = decode(disk); err != nil {
-			t.Fatal(err)
-		}
-		c.write = func(raw []byte) error { disk = raw; return nil }
 		if err := c.Update(schedules); err != nil {
 			t.Fatal(err)
 		}

@@ -29,6 +29,8 @@ type Clock interface{ Now() time.Time }
 type Config struct {
 	// Dir is the state folder; it is made when missing.
 	Dir string
+	// File holds the set; default: FileName in Dir, which is then required.
+	File atomicfile.File
 	// Host and IdentityHash say who this machine is.
 	Host         wire.HostRef
 	IdentityHash string
@@ -48,7 +50,7 @@ type Config struct {
 
 func (c *Config) validate() error {
 	switch {
-	case c.Dir == "":
+	case c.Dir == "" && c.File == nil:
 		return errors.New("dir is missing")
 	case c.Host.Validate() != nil:
 		return fmt.Errorf("host: %w", c.Host.Validate())
@@ -95,7 +97,7 @@ type Store struct {
 	config Config
 	macKey []byte
 	log    *slog.Logger
-	write  func(path string, data []byte) error
+	file   atomicfile.File
 
 	// offers is held while a set is judged and stored. uncleared: a tombstone is in force, and the vault could not be cleared.
 	offers    sync.Mutex
@@ -124,15 +126,17 @@ func Open(config Config) (*Store, error) {
 		config:  config,
 		macKey:  macKey,
 		log:     config.Logger,
-		write:   atomicfile.Write,
+		file:    config.file(),
 		pins:    slices.Clone(config.TLSPins),
 		changed: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	if err := atomicfile.MkdirAll(config.Dir); err != nil {
-		return nil, fmt.Errorf("desired: %w", err)
+	if config.Dir != "" {
+		if err := atomicfile.MkdirAll(config.Dir); err != nil {
+			return nil, fmt.Errorf("desired: %w", err)
+		}
 	}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("desired: %w", err)

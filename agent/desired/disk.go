@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/restic-manager/restic-manager/agent/atomicfile"
@@ -37,7 +36,12 @@ type accepted struct {
 	TLSPins []string `json:"tlsPins,omitempty"`
 }
 
-func (s *Store) path() string { return filepath.Join(s.config.Dir, FileName) }
+func (c *Config) file() atomicfile.File {
+	if c.File != nil {
+		return c.File
+	}
+	return atomicfile.At(filepath.Join(c.Dir, FileName))
+}
 
 func (s *Store) mac(data []byte) []byte {
 	m := hmac.New(sha256.New, s.macKey)
@@ -59,7 +63,7 @@ func (s *Store) save(v *verified, pins []string) error {
 		return err
 	}
 	s.keepEvidence()
-	return s.write(s.path(), data)
+	return s.file.Write(data)
 }
 
 // keepEvidence sets a file aside that was not obeyed, before a set of the gateway takes its place: a person may want to see who changed it.
@@ -67,10 +71,10 @@ func (s *Store) keepEvidence() {
 	if p := s.Problem(); p == nil || p.Reason == wire.RefusalStorage {
 		return
 	}
-	switch aside, err := atomicfile.SetAside(s.path()); {
+	switch aside, err := s.file.SetAside(); {
 	case errors.Is(err, fs.ErrNotExist): // done at an earlier offer, which was not stored
 	case err != nil:
-		s.log.Warn("the refused schedule set on disk cannot be set aside", "file", s.path(), "error", err)
+		s.log.Warn("the refused schedule set on disk cannot be set aside", "file", s.file.String(), "error", err)
 	default:
 		s.log.Warn("the refused schedule set on disk was set aside", "movedTo", aside)
 	}
@@ -95,7 +99,7 @@ func (s *Store) load() error {
 		}
 	}
 	if refusal != nil {
-		s.log.Error("the schedule set on disk is not in force; the gateway has to bring one", "file", s.path(),
+		s.log.Error("the schedule set on disk is not in force; the gateway has to bring one", "file", s.file.String(),
 			"reason", refusal.Reason, "message", refusal.Message)
 		s.problem = refusal
 		return nil
@@ -106,28 +110,28 @@ func (s *Store) load() error {
 
 // readFile returns nothing for what cannot be a set.
 func (s *Store) readFile() ([]byte, error) {
-	info, err := os.Stat(s.path())
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, err
+	data, err := s.file.Read(maxFile)
+	if errors.Is(err, atomicfile.ErrUnusable) {
+		return nil, nil
 	}
-	return os.ReadFile(s.path())
+	return data, err
 }
 
 func (s *Store) verifyFile(data []byte) (*verified, []string, *Refusal) {
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, nil, refuse(wire.RefusalInvalid, "%s does not parse: %v", s.path(), err)
+		return nil, nil, refuse(wire.RefusalInvalid, "%s does not parse: %v", s.file, err)
 	}
 	if !hmac.Equal(f.MAC, s.mac(f.Accepted)) {
-		return nil, nil, refuse(wire.RefusalBadSignature, "%s was changed, or belongs to another machine or to earlier keys of this one", s.path())
+		return nil, nil, refuse(wire.RefusalBadSignature, "%s was changed, or belongs to another machine or to earlier keys of this one", s.file)
 	}
 	var a accepted
 	if err := json.Unmarshal(f.Accepted, &a); err != nil {
-		return nil, nil, refuse(wire.RefusalInvalid, "%s does not parse: %v", s.path(), err)
+		return nil, nil, refuse(wire.RefusalInvalid, "%s does not parse: %v", s.file, err)
 	}
 	set, err := wire.ParseScheduleSet(a.Offer.Bundle)
 	if err != nil {
-		return nil, nil, refuse(wire.RefusalInvalid, "the set in %s is not valid: %v", s.path(), err)
+		return nil, nil, refuse(wire.RefusalInvalid, "the set in %s is not valid: %v", s.file, err)
 	}
 	v, refusal := s.verify(a.Offer, set.SigningKeys)
 	return v, a.TLSPins, refusal

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/restic-manager/restic-manager/agent/atomicfile"
+	"github.com/restic-manager/restic-manager/agent/atomicfile/atomicfiletest"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -137,15 +137,17 @@ func TestACrashBetweenTheSetAndTheVaultLeavesAConsistentPair(t *testing.T) {
 
 func TestAFullDiskRefusesASetAndKeepsTheOneInForce(t *testing.T) {
 	m := newMachine(t, "web-1")
+	disk := atomicfiletest.New(FileName)
+	m.config.File = disk
 	s := m.open()
 	applied(t, s.Offer(m.offer(100, "r1", "secret-1")), "r1")
 
-	s.write = func(string, []byte) error { return syscall.ENOSPC }
+	disk.Fail(syscall.ENOSPC)
 	refused(t, s.Offer(m.offer(101, "r2", "secret-2")), wire.RefusalStorage, "no space left")
 	inForce(t, s, "r1")
 	inForce(t, m.open(), "r1")
 
-	s.write = atomicfile.Write
+	disk.Fail(nil)
 	m.vault.fail = syscall.ENOSPC
 	refused(t, s.Offer(m.offer(101, "r2", "secret-2")), wire.RefusalStorage, "no space left")
 	inForce(t, s, "r1")

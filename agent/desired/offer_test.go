@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/restic-manager/restic-manager/agent/atomicfile/atomicfiletest"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
@@ -60,11 +61,13 @@ func TestANewerSetReplacesTheOneInForceWholly(t *testing.T) {
 
 func TestOfferingTheSetInForceAgainIsAcknowledgedAndWritesNothing(t *testing.T) {
 	m := newMachine(t, "web-1")
+	disk := atomicfiletest.New(FileName)
+	m.config.File = disk
 	s := m.open()
 	offer := m.offer(100, "r1", "secret-1")
 	applied(t, s.Offer(offer), "r1")
 	writes, changed := m.vault.writes, s.Changed()
-	s.write = func(string, []byte) error { return errors.New("must not write") }
+	disk.Fail(errors.New("must not write"))
 	applied(t, s.Offer(offer), "r1")
 	select {
 	case <-changed:

@@ -26,7 +26,7 @@ func Read(config Config) (Stored, error) {
 		return Stored{}, fmt.Errorf("desired: %w", err)
 	}
 	config.Check = nil
-	s := &Store{config: config, macKey: macKey}
+	s := &Store{config: config, macKey: macKey, file: config.file()}
 	data, err := s.readFile()
 	if errors.Is(err, fs.ErrNotExist) {
 		return Stored{}, ErrNoSet

@@ -28,7 +28,7 @@ func TestAnotherProcessMayReadTheSetOnDisk(t *testing.T) {
 	if got, err = Read(config); err != nil || !got.Set.Tombstone || len(got.Credentials) != 0 {
 		t.Errorf("of a removed Host: %+v, %v", got, err)
 	}
-	if err := os.WriteFile(s.path(), []byte("{}"), 0o600); err != nil {
+	if err := os.WriteFile(m.path(), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Read(config)

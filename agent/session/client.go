@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"net/http"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/restic-manager/restic-manager/agent/clock"
+	"github.com/restic-manager/restic-manager/agent/transport"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -42,8 +44,11 @@ type Options struct {
 	// Key signs the hello.
 	Key ed25519.PrivateKey
 	// Pins gives the TLS pins of the next dial. Nil: none, ever.
-	Pins    func() []string
-	Counter *Counter
+	Pins func() []string
+	// HTTPClient gives the client of the next dial, for these pins; default: transport.NewClient, a new one each time. Many sessions of one
+	// process share theirs here.
+	HTTPClient func(pins []string) (*http.Client, error)
+	Counter    *Counter
 	// Describe gives the hello's versions, system, applied set, outbox and jobs; the session fills in the rest.
 	Describe func() wire.HelloBody
 	Handler  Handler
@@ -97,6 +102,9 @@ func New(o Options) (*Client, error) {
 	}
 	if o.Pins == nil {
 		o.Pins = func() []string { return nil }
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = func(pins []string) (*http.Client, error) { return transport.NewClient(o.URL, pins) }
 	}
 	if o.Clock == nil {
 		o.Clock = clock.Real{}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync"
 	"syscall"
 
@@ -18,7 +17,7 @@ const maxCounter = 1 << 53
 
 // Counter is the machine's session counter, durable in a file (session.json).
 type Counter struct {
-	path string
+	file atomicfile.File
 	mu   sync.Mutex
 	last int64
 }
@@ -27,11 +26,17 @@ type counterFile struct {
 	Session int64 `json:"session"`
 }
 
-// OpenCounter reads the counter. A file that is missing starts at 0. One that is damaged does too, since the gateway tells the counter on
+// maxCounterFile bounds what is read, generously.
+const maxCounterFile = 4 << 10
+
+// OpenCounter reads the counter in a file of the disk, as ReadCounter.
+func OpenCounter(path string) (*Counter, error) { return ReadCounter(atomicfile.At(path)) }
+
+// ReadCounter reads the counter. A file that is missing starts at 0. One that is damaged does too, since the gateway tells the counter on
 // record (stale_session), which then looks like a disk that went back in time; the error says so, and the counter can be used nevertheless.
-func OpenCounter(path string) (*Counter, error) {
-	c := &Counter{path: path}
-	raw, err := os.ReadFile(path)
+func ReadCounter(file atomicfile.File) (*Counter, error) {
+	c := &Counter{file: file}
+	raw, err := file.Read(maxCounterFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
@@ -40,7 +45,7 @@ func OpenCounter(path string) (*Counter, error) {
 	}
 	var f counterFile
 	if err := json.Unmarshal(raw, &f); err != nil || f.Session < 0 || f.Session > maxCounter {
-		return c, fmt.Errorf("session counter: %s is damaged; starting from 0, the gateway will tell the counter on record", path)
+		return c, fmt.Errorf("session counter: %s is damaged; starting from 0, the gateway will tell the counter on record", file)
 	}
 	c.last = f.Session
 	return c, nil
@@ -55,13 +60,13 @@ func (c *Counter) Next() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := atomicfile.Write(c.path, raw); err != nil {
+	if err := c.file.Write(raw); err != nil {
 		// The innermost error alone: the outer ones name a temporary file, another one each time.
 		var number syscall.Errno
 		if errors.As(err, &number) {
 			err = number
 		}
-		return 0, fmt.Errorf("session counter: %s cannot be written: %w", c.path, err)
+		return 0, fmt.Errorf("session counter: %s cannot be written: %w", c.file, err)
 	}
 	c.last = next
 	return next, nil

@@ -52,7 +52,7 @@ func (c *Client) once(ctx context.Context) ending {
 }
 
 func (c *Client) dial(ctx context.Context, link *link) (ending, bool) {
-	client, err := transport.NewClient(c.o.URL, c.o.Pins())
+	client, err := c.o.HTTPClient(c.o.Pins())
 	if err != nil {
 		return ending{level: slog.LevelError, atLeast: lastWait, sentence: fmt.Sprintf("cannot connect: %v", err)}, false
 	}

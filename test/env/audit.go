@@ -49,6 +49,11 @@ func (e AuditEntry) IsWrite() bool {
 }
 
 func (e AuditEntry) String() string {
+	return fmt.Sprintf("%s %s %s %s/%s: %d by %s", e.Time.Format("15:04:05.000"), e.Verb, e.resource(), e.Namespace, e.Name, e.Code, e.User)
+}
+
+// resource is resource.group/subresource.
+func (e AuditEntry) resource() string {
 	resource := e.Resource
 	if e.Group != "" {
 		resource += "." + e.Group
@@ -56,7 +61,7 @@ func (e AuditEntry) String() string {
 	if e.Subresource != "" {
 		resource += "/" + e.Subresource
 	}
-	return fmt.Sprintf("%s %s %s %s/%s: %d by %s", e.Time.Format("15:04:05.000"), e.Verb, resource, e.Namespace, e.Name, e.Code, e.User)
+	return resource
 }
 
 // AuditMark is a place in the audit log. The zero value is its beginning.

@@ -32,6 +32,9 @@ var siblings = map[string]map[string][]string{
 	"agent": {
 		"job":   {"restic", "hook", "drill"}, // its state machine runs restic, hooks and restore drills
 		"drill": {"restic"},                  // a drill restores with it
+		"fires": {"cron"},                    // it takes what cron hands out
+		// What the two between which it stands say of a report that is not taken.
+		"delivery": {"outbox", "session"},
 		// What runs programs shares how they are started, ended with their group, and reaped.
 		"restic": {"process"},
 		"hook":   {"process"},

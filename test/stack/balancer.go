@@ -5,18 +5,20 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 )
 
-// Balancer relays TCP connections to one backend at a time: what a Service or a network in trouble does, under a test's control.
+// Balancer relays TCP connections to one backend, or to several in turn: what a Service or a network in trouble does, under a test's control.
 // Its methods may be called from several goroutines.
 type Balancer struct {
 	listener net.Listener
 	wg       sync.WaitGroup
 
-	mu      sync.Mutex
-	backend string // empty: connections are refused
-	open    map[net.Conn]struct{}
+	mu       sync.Mutex
+	backends []string // none: connections are refused
+	next     int
+	open     map[net.Conn]struct{}
 }
 
 // NewBalancer listens on loopback and relays to backend.
@@ -25,7 +27,7 @@ func NewBalancer(backend string) (*Balancer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Balancer{listener: listener, backend: backend, open: map[net.Conn]struct{}{}}
+	b := &Balancer{listener: listener, backends: []string{backend}, open: map[net.Conn]struct{}{}}
 	b.wg.Go(b.accept)
 	return b, nil
 }
@@ -35,9 +37,48 @@ func (b *Balancer) Address() string { return b.listener.Addr().String() }
 
 // Point sends new connections to another backend; those that are open stay. An empty backend closes new connections at once.
 func (b *Balancer) Point(backend string) {
+	if backend == "" {
+		b.Spread()
+	} else {
+		b.Spread(backend)
+	}
+}
+
+// Spread sends new connections to several backends in turn, past those that do not listen; those that are open stay. No backend closes new
+// connections at once.
+func (b *Balancer) Spread(backends ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.backend = backend
+	b.backends, b.next = slices.Clone(backends), 0
+}
+
+// Without sends new connections to the other backends; those that are open stay.
+func (b *Balancer) Without(backend string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.backends = slices.DeleteFunc(b.backends, func(other string) bool { return other == backend })
+}
+
+// turn lists the backends in the order in which the next connection tries them.
+func (b *Balancer) turn() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.backends) == 0 {
+		return nil
+	}
+	first := b.next % len(b.backends)
+	b.next = first + 1
+	return slices.Concat(b.backends[first:], b.backends[:first])
+}
+
+// dial connects to the first backend that listens.
+func (b *Balancer) dial() net.Conn {
+	for _, backend := range b.turn() {
+		if conn, err := net.Dial("tcp", backend); err == nil {
+			return conn
+		}
+	}
+	return nil
 }
 
 // Cut closes all open connections.
@@ -72,14 +113,8 @@ func (b *Balancer) accept() {
 
 func (b *Balancer) relay(front net.Conn) {
 	defer front.Close()
-	b.mu.Lock()
-	backend := b.backend
-	b.mu.Unlock()
-	if backend == "" {
-		return
-	}
-	back, err := net.Dial("tcp", backend)
-	if err != nil {
+	back := b.dial()
+	if back == nil {
 		return
 	}
 	defer back.Close()

@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"strconv"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/signing"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -225,6 +228,40 @@ func (s *Stack) program(binary, name string, args []string, probePort int) env.C
 		LogFile: s.LogFile(name), PIDFile: filepath.Join(s.Dir, "run", name+".pid"),
 		Ready: httpReady(fmt.Sprintf("http://127.0.0.1:%d/readyz", probePort)), Detach: s.Detach, Log: s.Log,
 	}
+}
+
+// Spread lets the Balancer send new connections to all replicas in turn.
+func (s *Stack) Spread() {
+	var addresses []string
+	for _, g := range s.Replicas {
+		addresses = append(addresses, g.Address)
+	}
+	s.Balancer.Spread(addresses...)
+}
+
+// Drain stops a replica as a rollout does: new connections go to the others first, then its agents are asked to move.
+func (s *Stack) Drain(g *Gateway) error {
+	if s.Balancer != nil {
+		s.Balancer.Without(g.Address)
+	}
+	return g.Stop()
+}
+
+// SigningKeys are the controllers' public keys, which a machine gets by its enrolment.
+func (s *Stack) SigningKeys(ctx context.Context) ([]wire.SigningKey, error) {
+	c, err := s.Client()
+	if err != nil {
+		return nil, err
+	}
+	var secret corev1.Secret
+	if err := c.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: signing.SecretName}, &secret); err != nil {
+		return nil, fmt.Errorf("signing keys: %w", err)
+	}
+	keys, err := signing.Load(&secret)
+	if err != nil {
+		return nil, fmt.Errorf("signing keys: %w", err)
+	}
+	return keys.PublicKeys(), nil
 }
 
 // LogFile is where a program of this stack writes.

@@ -1,4 +1,4 @@
-package agent
+package fires
 
 import (
 	"context"
@@ -17,26 +17,33 @@ import (
 // the first session, and a gateway that restarts is back in seconds.
 const connectGrace = 10 * time.Second
 
-// starter begins the job of a fire.
-type starter interface {
-	// known tells whether the fire's job was started before, in whatever life of this agent.
-	known(jobID string) bool
-	// startFire makes the fire durable and begins it (or queues it).
-	startFire(f cron.Fire, offline bool) error
-	// reportMissed tells that the fire did not run.
-	reportMissed(f cron.Fire, message string)
+// Sender is the session.
+type Sender interface {
+	Send(wire.Message) error
 }
 
-// settler is cron: a settled fire is not handed out again after a restart.
-type settler interface {
+// Starter begins the job of a fire.
+type Starter interface {
+	// Known tells whether the fire's job was started before, in whatever life of this agent.
+	Known(jobID string) bool
+	// StartFire makes the fire durable and begins it (or queues it).
+	StartFire(f cron.Fire, offline bool) error
+	// ReportMissed tells that the fire did not run.
+	ReportMissed(f cron.Fire, message string)
+}
+
+// Settler is cron: a settled fire is not handed out again after a restart.
+type Settler interface {
 	Settle(cron.Fire) error
 }
 
-// fires takes each fire from being due to a job, a refusal or a miss: it asks the gateway, and decides when there is no answer.
-type fires struct {
-	sender  sender
-	starter starter
-	settler settler
+// Fires takes each fire from being due to a job, a refusal or a miss: it asks the gateway, and decides when there is no answer.
+type Fires struct {
+	// Settler is told of fires that are done with. It is set before the first one comes, and not after.
+	Settler Settler
+
+	sender  Sender
+	starter Starter
 	clock   clock.Clock
 	logger  *slog.Logger
 
@@ -49,15 +56,16 @@ type fires struct {
 	ctx            context.Context
 }
 
-// newFires returns one whose waiting fires end with ctx.
-func newFires(ctx context.Context, s sender, st starter, c clock.Clock, logger *slog.Logger) *fires {
-	f := &fires{sender: s, starter: st, clock: c, logger: logger, opened: make(chan struct{}), closed: make(chan struct{}),
+// New returns one whose waiting fires end with ctx.
+func New(ctx context.Context, s Sender, st Starter, c clock.Clock, logger *slog.Logger) *Fires {
+	f := &Fires{sender: s, starter: st, clock: c, logger: logger, opened: make(chan struct{}), closed: make(chan struct{}),
 		asked: map[string]chan wire.Verdict{}, ctx: ctx}
 	close(f.closed)
 	return f
 }
 
-func (f *fires) sessionOpened() {
+// SessionOpened lets fires ask the gateway.
+func (f *Fires) SessionOpened() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.connected {
@@ -67,7 +75,8 @@ func (f *fires) sessionOpened() {
 	}
 }
 
-func (f *fires) sessionClosed() {
+// SessionClosed ends the waiting of fires that ask.
+func (f *Fires) SessionClosed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.connected {
@@ -78,14 +87,14 @@ func (f *fires) sessionClosed() {
 }
 
 // state returns channels that are closed when there is, and when there is no, session.
-func (f *fires) state() (opened, closed <-chan struct{}) {
+func (f *Fires) state() (opened, closed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.opened, f.closed
 }
 
-// verdict passes an answer on to the fire that asked; others are not believed.
-func (f *fires) verdict(v *wire.Verdict) {
+// Verdict passes an answer on to the fire that asked; others are not believed.
+func (f *Fires) Verdict(v *wire.Verdict) {
 	f.mu.Lock()
 	asked := f.asked[v.JobID]
 	delete(f.asked, v.JobID)
@@ -99,21 +108,21 @@ func (f *fires) verdict(v *wire.Verdict) {
 }
 
 // Fire implements cron.Handler: it returns at once.
-func (f *fires) Fire(fire cron.Fire) {
+func (f *Fires) Fire(fire cron.Fire) {
 	f.group.Go(func() { f.handle(fire) })
 }
 
-// wait returns once no fire is being handled; only after ctx ended.
-func (f *fires) wait() { f.group.Wait() }
+// Wait returns once no fire is being handled; only after ctx ended.
+func (f *Fires) Wait() { f.group.Wait() }
 
 // errNoVerdict: the gateway is away or silent.
 var errNoVerdict = errors.New("no verdict")
 
 // handle decides one fire. It returns without settling only when the agent stops: then the fire comes again at the next start.
-func (f *fires) handle(fire cron.Fire) {
+func (f *Fires) handle(fire cron.Fire) {
 	logger := f.logger.With("job", fire.JobID, "schedule", fire.Schedule, "sourceGroup", fire.SourceGroup, "nominal", fire.Nominal)
 	for {
-		if f.starter.known(fire.JobID) {
+		if f.starter.Known(fire.JobID) {
 			logger.Debug("this fire was started before")
 			f.settle(fire, logger)
 			return
@@ -125,7 +134,7 @@ func (f *fires) handle(fire cron.Fire) {
 					fire.Due.UTC().Format(time.RFC3339), fire.StartingDeadline)
 			}
 			logger.Warn("a scheduled backup was missed", "message", message)
-			f.starter.reportMissed(fire, message)
+			f.starter.ReportMissed(fire, message)
 			f.settle(fire, logger)
 			return
 		}
@@ -150,8 +159,8 @@ func (f *fires) handle(fire cron.Fire) {
 	}
 }
 
-func (f *fires) settle(fire cron.Fire, logger *slog.Logger) {
-	if err := f.settler.Settle(fire); err != nil {
+func (f *Fires) settle(fire cron.Fire, logger *slog.Logger) {
+	if err := f.Settler.Settle(fire); err != nil {
 		logger.Error("a fire cannot be remembered as done; after a restart it is looked at again", "error", err)
 	}
 }
@@ -160,11 +169,11 @@ func (f *fires) settle(fire cron.Fire, logger *slog.Logger) {
 const retryStart = 30 * time.Second
 
 // start returns true when the fire is done with.
-func (f *fires) start(fire cron.Fire, offline bool, logger *slog.Logger) bool {
+func (f *Fires) start(fire cron.Fire, offline bool, logger *slog.Logger) bool {
 	if offline {
 		logger.Info("a scheduled backup starts without a verdict: the gateway is away or silent")
 	}
-	err := f.starter.startFire(fire, offline)
+	err := f.starter.StartFire(fire, offline)
 	if err == nil {
 		f.settle(fire, logger)
 		return true
@@ -174,12 +183,12 @@ func (f *fires) start(fire cron.Fire, offline bool, logger *slog.Logger) bool {
 }
 
 // tooLate is about fires that waited here; what is late already when it becomes due, cron marks as missed.
-func (f *fires) tooLate(fire cron.Fire) bool {
+func (f *Fires) tooLate(fire cron.Fire) bool {
 	return fire.StartingDeadline > 0 && f.clock.Now().After(fire.Due.Add(fire.StartingDeadline))
 }
 
 // ask returns the gateway's verdict, or errNoVerdict when there is no session, it ends, or the gateway is silent.
-func (f *fires) ask(fire cron.Fire) (wire.Verdict, error) {
+func (f *Fires) ask(fire cron.Fire) (wire.Verdict, error) {
 	opened, _ := f.state()
 	grace := f.clock.NewTimer(connectGrace)
 	defer grace.Stop()
@@ -218,7 +227,7 @@ func (f *fires) ask(fire cron.Fire) (wire.Verdict, error) {
 
 // waitForSession returns false when the agent stops. It also returns when the fire's deadline passed, and not before a while after a
 // gateway was silent, lest it be asked without pause.
-func (f *fires) waitForSession(fire cron.Fire) bool {
+func (f *Fires) waitForSession(fire cron.Fire) bool {
 	if !f.sleep(retryStart) {
 		return false
 	}
@@ -238,7 +247,7 @@ func (f *fires) waitForSession(fire cron.Fire) bool {
 	return true
 }
 
-func (f *fires) sleep(d time.Duration) bool {
+func (f *Fires) sleep(d time.Duration) bool {
 	timer := f.clock.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -1,4 +1,4 @@
-package agent
+package delivery
 
 import (
 	"bytes"
@@ -58,7 +58,7 @@ func (m *mailbox) fail(err error) {
 }
 
 type reportBench struct {
-	*reports
+	*Delivery
 	dir  string
 	mail *mailbox
 	time *clocktest.Clock
@@ -79,7 +79,7 @@ func (b *reportBench) reopen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.reports = newReports(box, b.mail, b.time, logger)
+	b.Delivery = New(box, b.mail, b.time, logger)
 }
 
 func result(n int) *wire.JobFinished {
@@ -87,7 +87,7 @@ func result(n int) *wire.JobFinished {
 }
 
 func (b *reportBench) ack(seq int64) {
-	b.acked(&wire.ReportAck{Report: wire.ReportID{Epoch: b.box.Epoch(), Seq: seq}})
+	b.Acked(&wire.ReportAck{Report: wire.ReportID{Epoch: b.box.Epoch(), Seq: seq}})
 }
 
 func numbers(from, to int64) []int64 {
@@ -109,45 +109,45 @@ func (b *reportBench) expect(t *testing.T, what string, want []int64) {
 func TestReportsGoOutInOrderAWindowAtATime(t *testing.T) {
 	b := newReportBench(t)
 	for n := range 40 {
-		b.add(result(n))
+		b.Add(result(n))
 	}
 	b.expect(t, "without a session", nil)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.expect(t, "with a session", numbers(1, 16))
 	b.expect(t, "without an ack", nil)
 	b.ack(4)
 	b.expect(t, "after four acks", numbers(17, 20))
-	b.sessionClosed()
+	b.SessionClosed()
 	b.expect(t, "after the session", nil)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.expect(t, "in the next session, from the first that was not acked", numbers(5, 20))
 	b.ack(20)
 	b.expect(t, "after an ack of all", numbers(21, 36))
 	b.reopen(t)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.expect(t, "after a restart", numbers(21, 36))
 	b.ack(36)
 	b.expect(t, "at last", numbers(37, 40))
 	b.ack(40)
-	if b.waiting() != 0 {
-		t.Errorf("%d reports wait, want none", b.waiting())
+	if b.Waiting() != 0 {
+		t.Errorf("%d reports wait, want none", b.Waiting())
 	}
 }
 
 func TestAnAckOfWhatWasNeverSentLosesNothing(t *testing.T) {
 	b := newReportBench(t)
 	for n := range 20 {
-		b.add(result(n))
+		b.Add(result(n))
 	}
 	b.ack(3)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.ack(20)
 	b.expect(t, "the first window", numbers(1, 16))
 	b.ack(17)
 	b.ack(1 << 62)
-	b.acked(&wire.ReportAck{Report: wire.ReportID{Epoch: "another", Seq: 5}})
-	if b.waiting() != 20 {
-		t.Errorf("%d reports wait, want all 20", b.waiting())
+	b.Acked(&wire.ReportAck{Report: wire.ReportID{Epoch: "another", Seq: 5}})
+	if b.Waiting() != 20 {
+		t.Errorf("%d reports wait, want all 20", b.Waiting())
 	}
 	if n := strings.Count(b.log.String(), "not sent in this session"); n != 2 {
 		t.Errorf("%d lies were logged, want the first before the session and the first in it:\n%s", n, b.log)
@@ -156,12 +156,12 @@ func TestAnAckOfWhatWasNeverSentLosesNothing(t *testing.T) {
 
 func TestAFullQueueIsTriedAgain(t *testing.T) {
 	b := newReportBench(t)
-	b.add(result(1))
-	b.sessionOpened()
+	b.Add(result(1))
+	b.SessionOpened()
 	b.mail.fail(session.ErrQueueFull)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); b.run(ctx) }()
+	go func() { defer close(done); b.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	b.time.BlockUntil(1)
 	b.mail.fail(nil)
@@ -174,15 +174,15 @@ func TestAFullQueueIsTriedAgain(t *testing.T) {
 
 func TestADisconnectedSenderIsNotTriedForEver(t *testing.T) {
 	b := newReportBench(t)
-	b.add(result(1))
-	b.sessionOpened()
+	b.Add(result(1))
+	b.SessionOpened()
 	b.mail.fail(session.ErrNotConnected)
 	if d := b.pump(); d != 0 {
 		t.Errorf("the pump wants to try again in %v; the next session wakes it", d)
 	}
 	b.mail.fail(errors.New("unencodable"))
 	b.pump()
-	if b.waiting() != 1 {
+	if b.Waiting() != 1 {
 		t.Error("a report that cannot be sent was lost")
 	}
 }
@@ -192,10 +192,10 @@ func TestAReportThatDoesNotFitOnTheDiskWaitsInMemory(t *testing.T) {
 	if err := os.RemoveAll(b.dir); err != nil {
 		t.Fatal(err)
 	}
-	b.add(result(1))
-	b.add(result(2))
-	if b.waiting() != 2 {
-		t.Fatalf("%d reports wait, want 2", b.waiting())
+	b.Add(result(1))
+	b.Add(result(2))
+	if b.Waiting() != 2 {
+		t.Fatalf("%d reports wait, want 2", b.Waiting())
 	}
 	if d := b.pump(); d != retryStore {
 		t.Errorf("tries again in %v, want %v", d, retryStore)
@@ -203,7 +203,7 @@ func TestAReportThatDoesNotFitOnTheDiskWaitsInMemory(t *testing.T) {
 	if err := os.Mkdir(b.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b.sessionOpened()
+	b.SessionOpened()
 	b.pump()
 	if got := b.mail.take(); len(got) != 2 || got[0] >= got[1] {
 		t.Errorf("once there is a disk: sent %v, want both in order", got)

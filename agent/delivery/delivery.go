@@ -1,4 +1,4 @@
-package agent
+package delivery
 
 import (
 	"context"
@@ -22,15 +22,25 @@ const (
 	retrySend = time.Second
 )
 
-// sender is the session.
-type sender interface {
+// Sender is the session. Its errors are those of package session.
+type Sender interface {
 	Send(wire.Message) error
 }
 
-// reports brings durable reports into the outbox, and from there to the gateway in order.
-type reports struct {
-	box    *outbox.Outbox
-	sender sender
+// Box keeps the reports: an outbox.Outbox, whose documentation says what each method promises.
+type Box interface {
+	Add(wire.Report) error
+	Next(after int64) (wire.Report, bool)
+	Ack(wire.ReportID) error
+	Epoch() string
+	Len() int
+	Changed() <-chan struct{}
+}
+
+// Delivery brings durable reports into the outbox, and from there to the gateway in order.
+type Delivery struct {
+	box    Box
+	sender Sender
 	clock  clock.Clock
 	logger *slog.Logger
 	wake   chan struct{}
@@ -47,18 +57,19 @@ type reports struct {
 	unsaved []wire.Report
 }
 
-func newReports(box *outbox.Outbox, s sender, c clock.Clock, logger *slog.Logger) *reports {
-	return &reports{box: box, sender: s, clock: c, logger: logger, wake: make(chan struct{}, 1)}
+// New returns one without a session.
+func New(box Box, s Sender, c clock.Clock, logger *slog.Logger) *Delivery {
+	return &Delivery{box: box, sender: s, clock: c, logger: logger, wake: make(chan struct{}, 1)}
 }
 
-// addDurable stores a report; an error means that the caller still has it, and is to bring it again.
-func (r *reports) addDurable(report wire.Report) error {
+// AddDurable stores a report; an error means that the caller still has it, and is to bring it again.
+func (r *Delivery) AddDurable(report wire.Report) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.storeOnce(report)
 }
 
-func (r *reports) storeOnce(report wire.Report) error {
+func (r *Delivery) storeOnce(report wire.Report) error {
 	err := r.box.Add(report)
 	if errors.Is(err, outbox.ErrInvalid) {
 		r.logger.Error("a report is dropped because it breaks the protocol's limits; this is a defect of the agent", "type", report.MessageType(), "error", err)
@@ -67,8 +78,8 @@ func (r *reports) storeOnce(report wire.Report) error {
 	return err
 }
 
-// add stores a report; when the disk refuses, it stays in memory and is stored as soon as that works.
-func (r *reports) add(report wire.Report) {
+// Add stores a report; when the disk refuses, it stays in memory and is stored as soon as that works.
+func (r *Delivery) Add(report wire.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.unsaved) == 0 && r.store(report) {
@@ -79,7 +90,7 @@ func (r *reports) add(report wire.Report) {
 }
 
 // store returns false when it is worth trying again.
-func (r *reports) store(report wire.Report) bool {
+func (r *Delivery) store(report wire.Report) bool {
 	if err := r.storeOnce(report); err != nil {
 		r.logger.Error("a report cannot be stored and waits in memory", "type", report.MessageType(), "error", err)
 		return false
@@ -87,27 +98,28 @@ func (r *reports) store(report wire.Report) bool {
 	return true
 }
 
-func (r *reports) nudge() {
+func (r *Delivery) nudge() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// sessionOpened starts again at the first report that was not acknowledged.
-func (r *reports) sessionOpened() { r.reset(true) }
+// SessionOpened starts again at the first report that was not acknowledged.
+func (r *Delivery) SessionOpened() { r.reset(true) }
 
-func (r *reports) sessionClosed() { r.reset(false) }
+// SessionClosed stops the sending.
+func (r *Delivery) SessionClosed() { r.reset(false) }
 
-func (r *reports) reset(connected bool) {
+func (r *Delivery) reset(connected bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.connected, r.sent, r.through, r.complained = connected, nil, 0, false
 	r.nudge()
 }
 
-// acked takes the gateway's word for what it can know: reports that were sent to it in this session.
-func (r *reports) acked(ack *wire.ReportAck) {
+// Acked takes the gateway's word for what it can know: reports that were sent to it in this session.
+func (r *Delivery) Acked(ack *wire.ReportAck) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ack.Report.Epoch != r.box.Epoch() || ack.Report.Seq > r.through {
@@ -130,15 +142,15 @@ func (r *reports) acked(ack *wire.ReportAck) {
 	r.nudge()
 }
 
-// run sends until ctx ends.
-func (r *reports) run(ctx context.Context) {
+// Run sends until ctx ends.
+func (r *Delivery) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.wait(ctx, r.pump())
 	}
 }
 
 // wait returns when there may be something to do; after d, when that is above 0.
-func (r *reports) wait(ctx context.Context, d time.Duration) {
+func (r *Delivery) wait(ctx context.Context, d time.Duration) {
 	var late <-chan time.Time
 	if d > 0 {
 		timer := r.clock.NewTimer(d)
@@ -154,7 +166,7 @@ func (r *reports) wait(ctx context.Context, d time.Duration) {
 }
 
 // pump stores and sends what it can. A result above 0 is when to try again without being woken.
-func (r *reports) pump() time.Duration {
+func (r *Delivery) pump() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var again time.Duration
@@ -185,8 +197,8 @@ func (r *reports) pump() time.Duration {
 	return again
 }
 
-// waiting is how many reports are not acknowledged.
-func (r *reports) waiting() int {
+// Waiting is how many reports are not acknowledged.
+func (r *Delivery) Waiting() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.box.Len() + len(r.unsaved)

@@ -1,4 +1,4 @@
-package agent
+package fires
 
 import (
 	"context"
@@ -14,9 +14,11 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 // fireBench plays the gateway, the jobs and cron around fires. What happens arrives in order in events.
 type fireBench struct {
-	*fires
+	*Fires
 	time   *clocktest.Clock
 	events chan string
 	ran    map[string]bool
@@ -34,9 +36,9 @@ func (b *fireBench) Send(m wire.Message) error {
 	return nil
 }
 
-func (b *fireBench) known(id string) bool { return b.ran[id] }
+func (b *fireBench) Known(id string) bool { return b.ran[id] }
 
-func (b *fireBench) startFire(f cron.Fire, offline bool) error {
+func (b *fireBench) StartFire(f cron.Fire, offline bool) error {
 	if err := b.refuse; err != nil {
 		b.refuse = nil
 		b.events <- "cannot start"
@@ -50,7 +52,7 @@ func (b *fireBench) startFire(f cron.Fire, offline bool) error {
 	return nil
 }
 
-func (b *fireBench) reportMissed(_ cron.Fire, message string) { b.events <- "missed: " + message }
+func (b *fireBench) ReportMissed(_ cron.Fire, message string) { b.events <- "missed: " + message }
 
 func (b *fireBench) Settle(cron.Fire) error {
 	b.events <- "settled"
@@ -61,9 +63,9 @@ func newFireBench(t *testing.T) *fireBench {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &fireBench{time: clocktest.New(start), events: make(chan string, 100), ran: map[string]bool{}, asks: make(chan wire.Fire, 100), cancel: cancel}
-	b.fires = newFires(ctx, b, b, b.time, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	b.fires.settler = b
-	t.Cleanup(func() { cancel(); b.wait() })
+	b.Fires = New(ctx, b, b, b.time, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	b.Fires.Settler = b
+	t.Cleanup(func() { cancel(); b.Wait() })
 	return b
 }
 
@@ -101,27 +103,27 @@ func receive[T any](t *testing.T, c <-chan T, what string) T {
 
 func TestAnAdmittedFireRuns(t *testing.T) {
 	b := newFireBench(t)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.due()
 	asked := receive(t, b.asks, "the question")
-	b.verdict(&wire.Verdict{JobID: "fire-unknown", Admit: true})
-	b.verdict(&wire.Verdict{JobID: asked.JobID, Admit: true})
-	b.verdict(&wire.Verdict{JobID: asked.JobID, Reason: wire.VerdictSuspended})
+	b.Verdict(&wire.Verdict{JobID: "fire-unknown", Admit: true})
+	b.Verdict(&wire.Verdict{JobID: asked.JobID, Admit: true})
+	b.Verdict(&wire.Verdict{JobID: asked.JobID, Reason: wire.VerdictSuspended})
 	b.expect(t, "started", "settled")
 }
 
 func TestARefusedFireIsOver(t *testing.T) {
 	b := newFireBench(t)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.due()
-	b.verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Reason: wire.VerdictSuspended})
+	b.Verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Reason: wire.VerdictSuspended})
 	b.expect(t, "settled")
 }
 
 func TestAFireThatRanBeforeIsNotAskedAbout(t *testing.T) {
 	b := newFireBench(t)
 	b.ran["fire-1"] = true
-	b.sessionOpened()
+	b.SessionOpened()
 	b.due()
 	b.expect(t, "settled")
 	if len(b.asks) > 0 {
@@ -131,7 +133,7 @@ func TestAFireThatRanBeforeIsNotAskedAbout(t *testing.T) {
 
 func TestASilentGatewayCountsAsDisconnected(t *testing.T) {
 	b := newFireBench(t)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.due()
 	receive(t, b.asks, "the question")
 	b.time.BlockUntil(1)
@@ -145,10 +147,10 @@ func TestASilentGatewayCountsAsDisconnected(t *testing.T) {
 
 func TestASessionThatEndsWhileAskingCountsAsDisconnected(t *testing.T) {
 	b := newFireBench(t)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.due()
 	receive(t, b.asks, "the question")
-	b.sessionClosed()
+	b.SessionClosed()
 	b.expect(t, "started offline", "settled")
 }
 
@@ -164,8 +166,8 @@ func TestAFireAtStartUpWaitsForTheFirstSession(t *testing.T) {
 	b := newFireBench(t)
 	b.due()
 	b.time.BlockUntil(1)
-	b.sessionOpened()
-	b.verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Admit: true})
+	b.SessionOpened()
+	b.Verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Admit: true})
 	b.expect(t, "started", "settled")
 }
 
@@ -177,8 +179,8 @@ func TestAWaitingScheduleAsksAgainWhenConnected(t *testing.T) {
 	b.time.BlockUntil(1)
 	b.time.Advance(retryStart)
 	b.time.Advance(5 * time.Hour)
-	b.sessionOpened()
-	b.verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Admit: true})
+	b.SessionOpened()
+	b.Verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Admit: true})
 	b.expect(t, "started", "settled")
 }
 
@@ -204,25 +206,25 @@ func TestWhatCronCallsMissedIsReportedAtOnce(t *testing.T) {
 func TestAJobThatCannotBeMadeDurableIsTriedAgain(t *testing.T) {
 	b := newFireBench(t)
 	b.refuse = errors.New("disk full")
-	b.sessionOpened()
+	b.SessionOpened()
 	b.due()
-	b.verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Admit: true})
+	b.Verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question").JobID, Admit: true})
 	b.expect(t, "cannot start")
 	b.time.BlockUntil(1)
 	b.time.Advance(retryStart)
-	b.verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question again").JobID, Admit: true})
+	b.Verdict(&wire.Verdict{JobID: receive(t, b.asks, "the question again").JobID, Admit: true})
 	b.expect(t, "started", "settled")
 }
 
 func TestAnAgentThatStopsLeavesItsFiresUnsettled(t *testing.T) {
 	b := newFireBench(t)
-	b.sessionOpened()
+	b.SessionOpened()
 	b.due()
 	receive(t, b.asks, "the question")
 	b.due(waits, func(f *cron.Fire) { f.JobID = "fire-2" })
 	receive(t, b.asks, "the second question")
 	b.cancel()
-	b.wait()
+	b.Wait()
 	if len(b.events) > 0 {
 		t.Errorf("%q happened", <-b.events)
 	}
