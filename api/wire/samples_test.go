@@ -82,7 +82,7 @@ func sampleSet() *wire.ScheduleSet {
 func sampleTombstone() *wire.ScheduleSet {
 	return &wire.ScheduleSet{
 		Label: wire.ScheduleSetLabel, Host: sampleHost, IdentityHash: sampleIdentity.Hash(),
-		Serial: 1772328700000000, Revision: "591785b794601e21", Tombstone: true, SigningKeys: signingKeys(),
+		Serial: 1772328700000000, Revision: "591785b794601e21", Tombstone: true, KeepCredentials: true, SigningKeys: signingKeys(),
 	}
 }
 

@@ -21,6 +21,9 @@ type ScheduleSet struct {
 	Revision string `json:"revision"`
 	// Tombstone says that the Host was removed: stop firing, keep nothing secret.
 	Tombstone bool `json:"tombstone,omitempty"`
+	// KeepCredentials, with a tombstone, lets the machine keep the credentials that it holds, for export-credentials alone: nobody is known to have a copy
+	// of the password that was made for its repository.
+	KeepCredentials bool `json:"keepCredentials,omitempty"`
 	// Suspended stops all scheduled work of the host.
 	Suspended bool `json:"suspended,omitempty"`
 	// ResticHost is the value of restic's --host.
@@ -112,6 +115,7 @@ func (s *ScheduleSet) Validate() error {
 		c.nested("signingKeys", k.Validate())
 	}
 	c.texts("tlsPins", s.TLSPins, 16)
+	c.that(s.Tombstone || !s.KeepCredentials, "keepCredentials belongs to a tombstone")
 	if s.Tombstone {
 		return c.err
 	}
