@@ -24,8 +24,12 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/sourcegroup"
 )
 
-// DefaultTokenTTL is how long an enrolment token is good for.
-const DefaultTokenTTL = time.Hour
+const (
+	// DefaultTokenTTL is how long an enrolment token is good for.
+	DefaultTokenTTL = time.Hour
+	// DefaultTombstoneTTL is how long a removed Host's machine may stay away and still be told.
+	DefaultTombstoneTTL = 30 * 24 * time.Hour
+)
 
 // Options of Setup.
 type Options struct {
@@ -37,6 +41,8 @@ type Options struct {
 	TLSPins []string
 	// TokenTTL, default DefaultTokenTTL.
 	TokenTTL time.Duration
+	// TombstoneTTL, default DefaultTombstoneTTL.
+	TombstoneTTL time.Duration
 	// Keys sign what agents obey.
 	Keys *signing.Keys
 	// Clock, default the real one.
@@ -81,6 +87,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.TokenTTL == 0 {
 		o.TokenTTL = DefaultTokenTTL
 	}
+	if o.TombstoneTTL == 0 {
+		o.TombstoneTTL = DefaultTombstoneTTL
+	}
 	reconcilers := []struct {
 		kind       string
 		reconciler interface{ SetupWithManager(ctrl.Manager) error }
@@ -95,6 +104,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			GatewayURL: o.GatewayURL,
 			TLSPins:    o.TLSPins,
 			TokenTTL:   o.TokenTTL,
+
+			TombstoneTTL: o.TombstoneTTL,
 		}},
 		{"SourceGroup", &sourcegroup.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
 		{"Schedule", &schedule.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},

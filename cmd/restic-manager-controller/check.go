@@ -15,7 +15,10 @@ import (
 const (
 	minTokenTTL = time.Minute
 	maxTokenTTL = 7 * 24 * time.Hour
-	maxPins     = 16
+	// With a shorter one a machine that is merely restarted would not be told.
+	minTombstoneTTL = time.Minute
+	maxTombstoneTTL = 10 * 365 * 24 * time.Hour
+	maxPins         = 16
 )
 
 // check tells what is wrong with the flags, each by its name.
@@ -34,6 +37,9 @@ func (o *options) check() error {
 	}
 	if o.tokenTTL < minTokenTTL || o.tokenTTL > maxTokenTTL {
 		return fmt.Errorf("--token-ttl is %s, it must be between %s and %s", o.tokenTTL, minTokenTTL, maxTokenTTL)
+	}
+	if o.tombstoneTTL < minTombstoneTTL || o.tombstoneTTL > maxTombstoneTTL {
+		return fmt.Errorf("--tombstone-ttl is %s, it must be between %s and %s", o.tombstoneTTL, minTombstoneTTL, maxTombstoneTTL)
 	}
 	return nil
 }

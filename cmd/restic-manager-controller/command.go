@@ -32,6 +32,7 @@ type options struct {
 	gatewayURL      string
 	gatewayCAFile   string
 	tokenTTL        time.Duration
+	tombstoneTTL    time.Duration
 	leaderElect     bool
 	metricsAddress  string
 	probeAddress    string
@@ -58,6 +59,8 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.gatewayCAFile, "gateway-ca-file", "",
 		"PEM file with the certificate authorities of the gateway; machines then trust the gateway's certificate by these alone (default: by their own trust store)")
 	f.DurationVar(&o.tokenTTL, "token-ttl", controllers.DefaultTokenTTL, "how long an enrolment token is good for")
+	f.DurationVar(&o.tombstoneTTL, "tombstone-ttl", controllers.DefaultTombstoneTTL,
+		"how long a machine may stay away after its Host was removed and still be told; then its ScheduleSet is deleted")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let only one of several controllers work at a time")
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where metrics are served over HTTP; 0 for nowhere")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served over HTTP; 0 for nowhere")
@@ -117,7 +120,7 @@ func (o *options) run(ctx context.Context) error {
 		return err
 	}
 	if err := controllers.Setup(mgr, controllers.Options{
-		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, Keys: keys,
+		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, TombstoneTTL: o.tombstoneTTL, Keys: keys,
 	}); err != nil {
 		return err
 	}
