@@ -29,12 +29,13 @@ func TestCheckNamesTheFlag(t *testing.T) {
 		o    options
 		want string // part of the error, empty for none
 	}{
-		{"a URL with a port", options{gatewayURL: "https://gateway.example.com:8443", tokenTTL: time.Hour}, ""},
+		{"a URL with a port", options{gatewayURL: "https://gateway.example.com:8443", tokenTTL: time.Hour, tombstoneTTL: time.Hour}, ""},
 		{"no URL", options{tokenTTL: time.Hour}, "--gateway-url is required"},
 		{"a URL without TLS", options{gatewayURL: "http://gateway.example.com", tokenTTL: time.Hour}, "agents speak TLS only"},
 		{"a host alone", options{gatewayURL: "gateway.example.com", tokenTTL: time.Hour}, "--gateway-url"},
 		{"a URL with a path", options{gatewayURL: "https://example.com/gateway", tokenTTL: time.Hour}, "without user, path or query"},
 		{"a token that lasts for ever", options{gatewayURL: "https://example.com", tokenTTL: 8 * 24 * time.Hour}, "--token-ttl"},
+		{"tombstones for a moment", options{gatewayURL: "https://example.com", tokenTTL: time.Hour, tombstoneTTL: time.Second}, "--tombstone-ttl"},
 		{"a token that nobody can use in time", options{gatewayURL: "https://example.com", tokenTTL: time.Second}, "--token-ttl"},
 	}
 	for _, tt := range tests {
