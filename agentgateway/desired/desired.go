@@ -179,8 +179,11 @@ func (p *Pusher) sync(ctx context.Context, host wire.HostRef) error {
 	var set v1alpha1.ScheduleSet
 	err := p.o.Cache.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &set)
 	if apierrors.IsNotFound(err) {
-		s.link.Close(removed(fmt.Sprintf("Host %s was deleted", host)))
-		return nil
+		end, err := p.withoutSet(ctx, host)
+		if err == nil {
+			s.link.Close(end)
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -192,10 +195,26 @@ func (p *Pusher) sync(ctx context.Context, host wire.HostRef) error {
 	if err := p.offer(ctx, &set, s); err != nil {
 		return fmt.Errorf("offering the set: %w", err)
 	}
+	if set.Spec.Tombstone {
+		return nil // jobs under the Host's name are another machine's, or go with the Host
+	}
 	if err := p.jobs(ctx, host, s); err != nil {
 		return fmt.Errorf("sending commands: %w", err)
 	}
 	return nil
+}
+
+// withoutSet says why a session ends whose set is gone. While there is the Host, somebody deleted the set alone.
+func (p *Pusher) withoutSet(ctx context.Context, host wire.HostRef) (*wire.Error, error) {
+	var h v1alpha1.Host
+	err := p.o.Live.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &h)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && !h.DeletionTimestamp.IsZero():
+		return removed(fmt.Sprintf("Host %s was deleted", host)), nil
+	case err != nil:
+		return nil, fmt.Errorf("looking for the Host: %w", err)
+	}
+	return &wire.Error{Code: wire.CodeUnknownHost, Message: fmt.Sprintf("the schedule set of Host %s was deleted; the controllers make it anew", host)}, nil
 }
 
 func removed(message string) *wire.Error {
