@@ -13,6 +13,8 @@ const ScheduleSetLabel = "restic-manager/schedule-set/v1"
 type ScheduleSet struct {
 	Label string  `json:"label"`
 	Host  HostRef `json:"host"`
+	// HostUID tells a Host that was deleted and made again from the one before: the machine tells it everything anew. Nothing else follows from it.
+	HostUID string `json:"hostUID,omitempty"`
 	// IdentityHash binds the set to the machine's keys.
 	IdentityHash string `json:"identityHash"`
 	// Serial only grows; an agent refuses a set with a smaller serial than the one in force.
@@ -105,6 +107,7 @@ func (s *ScheduleSet) Validate() error {
 	var c checks
 	c.that(s.Label == ScheduleSetLabel, "label is %q, want %q", s.Label, ScheduleSetLabel)
 	c.nested("host", s.Host.Validate())
+	c.text("hostUID", s.HostUID, MaxName)
 	c.name("identityHash", s.IdentityHash)
 	c.that(s.Serial > 0, "serial is missing")
 	c.name("revision", s.Revision)

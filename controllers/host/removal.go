@@ -170,16 +170,16 @@ func (r *Reconciler) forget(ctx context.Context, set *v1alpha1.ScheduleSet) erro
 	return nil
 }
 
-// tombstoneOf is the tombstone for the machine of a set, without its serial. Its revision covers the Host's UID, so that the tombstone of a Host that came
-// back and was removed again is another one.
+// tombstoneOf is the tombstone for the machine of a set, without its serial. It names the Host's UID, so that the tombstone of a Host that came back and was
+// removed again has another revision.
 func (r *Reconciler) tombstoneOf(set *v1alpha1.ScheduleSet, keepCredentials bool) (wire.ScheduleSet, error) {
 	identity, err := convert.Identity(&set.Spec.Host.Identity)
 	if err != nil {
 		return wire.ScheduleSet{}, fmt.Errorf("spec.host.identity: %w", err)
 	}
 	ref := wire.HostRef{Namespace: set.Namespace, Name: set.Name}
-	tombstone := compile.Tombstone(ref, identity.Hash(), keepCredentials, r.Signer.PublicKeys(), r.TLSPins)
-	tombstone.Revision, err = compile.Revision(tombstone, map[string]string{"host": set.Spec.Host.UID})
+	tombstone := compile.Tombstone(ref, set.Spec.Host.UID, identity.Hash(), keepCredentials, r.Signer.PublicKeys(), r.TLSPins)
+	tombstone.Revision, err = compile.Revision(tombstone, nil)
 	return tombstone, err
 }
 
