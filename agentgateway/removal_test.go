@@ -2,6 +2,7 @@ package agentgateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -149,4 +150,30 @@ func TestAFormerMachineDoesNotSpeakForTheHostThatHasItsName(t *testing.T) {
 		t.Fatal(err)
 	}
 	link.ExpectEnd(wire.CodeHostRemoved)
+}
+
+func TestAHostThatIsMadeAgainHearsItsMachineAnew(t *testing.T) {
+	w := newWorld(t)
+	w.publish("r1", nil)
+	gw := w.start("gw-1")
+	w.ready(gw, "r1")
+	link := w.at(gw).Connect(t, 1)
+	testagent.Expect[*wire.SetOffer](link)
+	if err := w.client.Delete(t.Context(), w.getHost()); err != nil {
+		t.Fatal(err)
+	}
+	w.publish("r2", nil) // of another Host, for the same machine
+	if end := link.ExpectEnd(wire.CodeBusy); !strings.Contains(end.Message, "made again") {
+		t.Errorf("the session ended with %v", end)
+	}
+	link = w.at(gw).Connect(t, 2)
+	if offer := testagent.Expect[*wire.SetOffer](link); offer.Revision != "r2" {
+		t.Errorf("offer is %+v", offer)
+	}
+	w.eventually("the agent is described to the new Host", func(context.Context) error {
+		if w.getHost().Status.Agent == nil {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }
