@@ -49,6 +49,16 @@ func (m *Manager) SetRemoved(removed bool) {
 	}
 }
 
+// endRemoved makes a job that has no credential a cancelled one when it lost it with the Host, in the moment before restic had it.
+func (m *Manager) endRemoved(x *execution) {
+	m.mu.Lock()
+	removed := m.removed
+	m.mu.Unlock()
+	if removed {
+		x.cancel(errRemoved)
+	}
+}
+
 // refuses says why nothing is accepted, or nil.
 func (m *Manager) refuses() error {
 	m.mu.Lock()

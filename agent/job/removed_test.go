@@ -72,7 +72,7 @@ func TestWhenTheHostIsRemovedNoFurtherAttemptIsMade(t *testing.T) {
 			f := newFixture(t, patient)
 			f.submit(backupJob("job-1", "/srv/a"))
 			removed(f)
-			if got := f.result("job-1"); got.Outcome != wire.OutcomeCancelled || got.Reason != wire.ReasonCancelled || !strings.Contains(got.Message, "was removed while") {
+			if got := f.result("job-1"); got.Outcome != wire.OutcomeCancelled || got.Reason != wire.ReasonCancelled || !strings.Contains(got.Message, "was removed before restic") {
 				t.Errorf("%+v", got)
 			}
 			none(t, f.restic.calls, "restic was started once more")
@@ -94,4 +94,17 @@ func TestWhenTheHostIsRemovedALookIsDroppedAndNotRepeated(t *testing.T) {
 	f.clock.Advance(lookAgain)
 	none(t, f.seen.states, "a look of a removed Host was told")
 	none(t, f.restic.calls, "the repository of a removed Host is looked at")
+}
+
+func TestAJobThatLostItsCredentialWithTheHostIsCancelled(t *testing.T) {
+	f := newFixture(t)
+	j := backupJob("job-1", "/srv/a")
+	j.Credential = func() (wire.Credential, error) {
+		f.SetRemoved(true) // in the moment between the job's start and restic's
+		return wire.Credential{}, errors.New("it is gone")
+	}
+	f.submit(j)
+	if got := f.result("job-1"); got.Outcome != wire.OutcomeCancelled || !strings.Contains(got.Message, "was removed before restic") {
+		t.Errorf("%+v", got)
+	}
 }
