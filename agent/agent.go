@@ -119,7 +119,7 @@ func (a *Agent) open(dir string) error {
 		a.logger.Warn(err.Error())
 	}
 	a.session, err = session.New(session.Options{Host: c.Ref(), URL: c.Gateway.URL, Key: c.SigningPrivateKey(), Pins: a.desired.TLSPins, Counter: counter,
-		Describe: a.describe, Handler: (*events)(a), Clock: a.o.Clock, Logger: a.logger.With("part", "session")})
+		Removed: a.removed, Describe: a.describe, Handler: (*events)(a), Clock: a.o.Clock, Logger: a.logger.With("part", "session")})
 	if err != nil {
 		return err
 	}
@@ -224,6 +224,7 @@ func (a *Agent) Run(ctx context.Context) {
 // start tells what the last process left behind, and looks for restic.
 func (a *Agent) start(ctx context.Context) {
 	a.jobs.Recover()
+	a.heedRemoval()
 	binary, err := a.restic.find(ctx)
 	if err != nil {
 		a.logger.Error("no usable restic on this machine; jobs fail until there is one", "error", err)

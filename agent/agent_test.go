@@ -311,26 +311,6 @@ func TestARepositoryThatComesBackIsToldReadyAgain(t *testing.T) {
 	}
 }
 
-func TestATombstoneEndsTheWork(t *testing.T) {
-	w := newWorld(t)
-	w.ready()
-	offer := w.offer(func(s *wire.ScheduleSet) {
-		s.Tombstone, s.Groups, s.Credentials, s.Repository = true, nil, nil, wire.Repository{}
-	})
-	offer.Credentials = nil
-	w.send(offer)
-	if ack := next[*wire.SetAck](w, "the ack", nil); !ack.Applied {
-		t.Fatalf("ack is %+v", ack)
-	}
-	w.send(w.command("1", nil))
-	if ack := w.answer("job-1"); ack.Accepted || ack.Message == "" {
-		t.Errorf("the answer to a command after the end is %+v", ack)
-	}
-	if _, err := os.Stat(filepath.Join(w.config.StateDir, "secrets.enc")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the credentials still lie there: %v", err)
-	}
-}
-
 func TestAMachineWithoutResticSaysSo(t *testing.T) {
 	w := newWorld(t)
 	real := w.config.ResticPath

@@ -32,6 +32,8 @@ func (a *Agent) command(m *wire.CommandRun) {
 		a.answerCommand(wire.CommandAck{JobID: m.JobID, Accepted: true})
 	case errors.Is(err, job.ErrKnown):
 		a.answerAgain(m.JobID)
+	case errors.Is(err, job.ErrRemoved):
+		a.refuseCommand(m.JobID, &desired.Refusal{Reason: wire.RefusalWrongHost, Message: err.Error()})
 	case errors.Is(err, job.ErrClosed):
 		// The gateway brings it again to the next process.
 	default:

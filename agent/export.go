@@ -38,6 +38,16 @@ func ExportCredentials(c *config.Config) (Export, error) {
 	stored, setErr := desired.Read(desired.Config{Dir: c.StateDir, Host: c.Ref(), IdentityHash: identity.Hash(), SealingKey: c.Identity.SealingKey, SerialFloor: c.SerialFloor})
 	switch {
 	case setErr == nil && stored.Set.Tombstone:
+		if vaultErr == nil && stored.Set.KeepCredentials {
+			if credential, found := kept.Get(wire.CredentialRepository); found {
+				e.ResticHost, e.URL, e.Credential = c.Ref().ResticHost(), kept.Repository(), credential
+				if previous, waits := kept.Get(vault.Previous); waits {
+					e.Previous = &previous
+				}
+				e.Problem = fmt.Sprintf("the Host %s was removed in the cluster; this was kept, since no other copy of the password is confirmed. Keep one, then remove %s", c.Ref(), c.StateDir)
+				return e, nil
+			}
+		}
 		return Export{}, fmt.Errorf("the Host %s was removed in the cluster, and its credentials were deleted on this machine then: take them from the Secret or from where its owner keeps them", c.Ref())
 	case setErr == nil:
 		e.ResticHost, e.URL, e.CABundle = stored.Set.ResticHost, stored.Set.Repository.URL, stored.Set.Repository.CABundle

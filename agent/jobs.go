@@ -111,7 +111,11 @@ func (s *fireStarter) StartFire(f cron.Fire, offline bool) error {
 	copied, access := *group, a.access(set.Repository.Credential)
 	err := a.jobs.Submit(job.Job{Ref: fireRef(f), ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth, Backup: &copied, Hooks: set.Hooks,
 		Credential: access.credential, Opened: access.opened, Offline: offline})
-	if errors.Is(err, job.ErrKnown) {
+	switch {
+	case errors.Is(err, job.ErrKnown):
+		return nil
+	case errors.Is(err, job.ErrRemoved):
+		a.logger.Info("a scheduled backup is dropped: the Host of this machine was removed", "job", f.JobID, "sourceGroup", f.SourceGroup)
 		return nil
 	}
 	return err

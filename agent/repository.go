@@ -57,11 +57,18 @@ func (r *repository) look() {
 	a.jobs.Ensure(job.Job{ResticHost: set.ResticHost, Repository: set.Repository, Bandwidth: set.Bandwidth, Credential: way.credential, Opened: way.opened})
 }
 
-// report passes a state on when it differs from the last one. A job or look that began before the Host got another repository says
+// forget has the repository looked at, and its state told, anew.
+func (r *repository) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looked, r.told = [sha256.Size]byte{}, wire.RepoState{}
+}
+
+// report passes a state on when it differs from the last one. A job or look that began before the Host got another repository, or was removed, says
 // nothing about the present one.
 func (r *repository) report(m wire.RepoState) {
 	a := r.agent
-	if set := a.desired.Current(); set != nil && !set.Tombstone && m.URL != restic.RedactURL(set.Repository.URL) {
+	if set := a.desired.Current(); set != nil && (set.Tombstone || m.URL != restic.RedactURL(set.Repository.URL)) {
 		a.logger.Debug("a former repository's state changed", "state", m.State, "reason", m.Reason, "repository", m.URL)
 		return
 	}

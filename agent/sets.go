@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -10,6 +11,7 @@ import (
 // judgeSet has a set judged and answers. Everything that follows from a new set happens in followSets.
 func (a *Agent) judgeSet(offer *wire.SetOffer) {
 	ack := a.desired.Offer(*offer)
+	a.heedRemoval() // before the acknowledgement: nothing begins after it
 	if ack.Applied {
 		ack.NotAllowed = notAllowed(a.config.Allow, a.desired.Current())
 	} else {
@@ -21,6 +23,33 @@ func (a *Agent) judgeSet(offer *wire.SetOffer) {
 		a.logger.Warn("the acknowledgement of a set cannot be sent; the gateway learns it at the next connect", "error", err)
 	}
 }
+
+// heedRemoval has the jobs follow whether the Host was removed.
+func (a *Agent) heedRemoval() { a.jobs.SetRemoved(a.removed()) }
+
+// removed tells whether the set in force is a tombstone.
+func (a *Agent) removed() bool {
+	set := a.desired.Current()
+	return set != nil && set.Tombstone
+}
+
+// tellRemoval says what became of the Host since the set before, nil for none in this process.
+func (a *Agent) tellRemoval(before, set *wire.ScheduleSet) {
+	switch was := before != nil && before.Tombstone; {
+	case set == nil:
+	case set.Tombstone && !was && set.KeepCredentials:
+		a.logger.Warn("the Host of this machine was removed in the cluster: no backups run here any more. Its snapshots stay in the repository. What opens it is kept here for "+
+			"`restic-manager-agent export-credentials`, since nobody confirmed another copy of the password that was made for it", "removedAt", removedAt(set))
+	case set.Tombstone && !was:
+		a.logger.Warn("the Host of this machine was removed in the cluster: no backups run here any more, and the credentials of its repository were deleted here. "+
+			"Its snapshots stay in the repository", "removedAt", removedAt(set))
+	case !set.Tombstone && was:
+		a.logger.Info("the Host of this machine is back: backups run again")
+	}
+}
+
+// removedAt is when a tombstone was written: serials are times.
+func removedAt(tombstone *wire.ScheduleSet) time.Time { return time.UnixMicro(tombstone.Serial).UTC() }
 
 // tellConsent acknowledges the set in force again: what the owner allows may have changed with nothing in the set, and the gateway does not offer
 // a set that is in force. That matters at the first connect of a process, which is when agent.yaml was read; while something is not allowed it is told at
@@ -44,6 +73,7 @@ func (a *Agent) tellConsent() {
 
 // followSets gives each set that comes into force to those who depend on it.
 func (a *Agent) followSets(ctx context.Context) {
+	var before *wire.ScheduleSet
 	for {
 		changed := a.desired.Changed()
 		set := a.desired.Current()
@@ -52,8 +82,12 @@ func (a *Agent) followSets(ctx context.Context) {
 		}
 		a.status.update(func(s *Status) {
 			s.AppliedRevision, s.Problem, s.NotAllowed = "", "", notAllowed(a.config.Allow, set)
+			s.RemovedAt, s.CredentialsKept = time.Time{}, false
 			if set != nil {
 				s.AppliedRevision = set.Revision
+			}
+			if set != nil && set.Tombstone {
+				s.RemovedAt, s.CredentialsKept = removedAt(set), set.KeepCredentials
 			}
 			if problem := a.desired.Problem(); problem != nil {
 				s.Problem = problem.Error()
@@ -62,10 +96,12 @@ func (a *Agent) followSets(ctx context.Context) {
 		for _, n := range notAllowed(a.config.Allow, set) {
 			a.logger.Warn("the set holds what agent.yaml does not allow; the backups that need it fail", "sourceGroup", n.SourceGroup, "consent", n.What, "message", n.Message)
 		}
-		if set != nil && set.Tombstone {
-			a.logger.Warn("the Host of this machine was removed: no backups run, and its credentials were deleted here")
+		a.tellRemoval(before, set)
+		if before != nil && set != nil && (set.Tombstone || set.HostUID != before.HostUID) {
+			a.repository.forget() // another Host, if it comes, knows nothing of it
 		}
 		a.repository.look()
+		before = set
 		select {
 		case <-ctx.Done():
 			return

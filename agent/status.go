@@ -31,6 +31,9 @@ type Status struct {
 	// Since is when Connected last changed.
 	Since           time.Time `json:"since,omitzero"`
 	AppliedRevision string    `json:"appliedRevision,omitempty"`
+	// RemovedAt is when the Host of this machine was removed, zero while it was not. CredentialsKept says that what opens its repository is kept all the same.
+	RemovedAt       time.Time `json:"removedAt,omitzero"`
+	CredentialsKept bool      `json:"credentialsKept,omitempty"`
 	// Problem is why there is no set in force, or the set was refused.
 	Problem string `json:"problem,omitempty"`
 	// NotAllowed is what of the set in force the owner does not allow.

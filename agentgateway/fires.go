@@ -59,6 +59,9 @@ func (g *Gateway) admission(ctx context.Context, host wire.HostRef) (admit.State
 	if err != nil {
 		return state, err
 	}
+	if set.Spec.Tombstone {
+		return state, nil
+	}
 	var h v1alpha1.Host
 	err = g.cluster.GetAPIReader().Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &h)
 	if apierrors.IsNotFound(err) {

@@ -235,8 +235,10 @@ func TestASessionEndsWithItsHost(t *testing.T) {
 		end  func(*world)
 	}{
 		{"deleted", func(w *world) {
-			if err := w.client.Delete(w.t.Context(), w.set()); err != nil {
-				w.t.Fatal(err)
+			for _, object := range []client.Object{w.getHost(), w.set()} {
+				if err := w.client.Delete(w.t.Context(), object); err != nil {
+					w.t.Fatal(err)
+				}
 			}
 		}},
 		{"given other keys", func(w *world) {
@@ -256,6 +258,19 @@ func TestASessionEndsWithItsHost(t *testing.T) {
 			link.ExpectEnd(wire.CodeHostRemoved)
 		})
 	}
+}
+
+func TestASetThatIsDeletedAloneEndsItsSessionForAMoment(t *testing.T) {
+	w := newWorld(t)
+	w.publish("r1", nil)
+	gw := w.start("gw-1")
+	w.ready(gw, "r1")
+	link := w.at(gw).Connect(t, 1)
+	testagent.Expect[*wire.SetOffer](link)
+	if err := w.client.Delete(t.Context(), w.set()); err != nil {
+		t.Fatal(err)
+	}
+	link.ExpectEnd(wire.CodeUnknownHost)
 }
 
 func TestAHostWithoutPublishedSetIsUnknown(t *testing.T) {

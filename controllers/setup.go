@@ -27,8 +27,12 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/sourcegroup"
 )
 
-// DefaultTokenTTL is how long an enrolment token is good for.
-const DefaultTokenTTL = time.Hour
+const (
+	// DefaultTokenTTL is how long an enrolment token is good for.
+	DefaultTokenTTL = time.Hour
+	// DefaultTombstoneTTL is how long a removed Host's machine may stay away and still be told.
+	DefaultTombstoneTTL = 30 * 24 * time.Hour
+)
 
 // Options of Setup.
 type Options struct {
@@ -42,6 +46,8 @@ type Options struct {
 	TokenTTL time.Duration
 	// OverdueMinGrace is how late a backup must be at least before it is overdue. Default overdue.MinGrace.
 	OverdueMinGrace time.Duration
+	// TombstoneTTL, default DefaultTombstoneTTL.
+	TombstoneTTL time.Duration
 	// Keys sign what agents obey.
 	Keys *signing.Keys
 	// Clock, default the real one.
@@ -92,6 +98,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := selecting.AddIndexes(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	if o.TombstoneTTL == 0 {
+		o.TombstoneTTL = DefaultTombstoneTTL
+	}
 	reconcilers := []struct {
 		kind       string
 		reconciler interface{ SetupWithManager(ctrl.Manager) error }
@@ -108,6 +117,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			TokenTTL:   o.TokenTTL,
 
 			OverdueMinGrace: o.OverdueMinGrace,
+			TombstoneTTL:    o.TombstoneTTL,
 		}},
 		{"SourceGroup", &sourcegroup.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
 		{"Schedule", &schedule.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},

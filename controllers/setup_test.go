@@ -12,6 +12,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -271,6 +272,48 @@ func TestASetFollowsWhatItIsMadeOf(t *testing.T) {
 	if first.Spec.Host.Name != "web-1" {
 		t.Errorf("the first set is for %s", first.Spec.Host.Name)
 	}
+}
+
+func TestAHostThatIsDeletedLeavesATombstoneAlsoWhileTheControllersAreAway(t *testing.T) {
+	o := newOperator(t)
+	o.create(credentialsSecret(), enrolledHost(t, "web-1"), enrolledHost(t, "web-2"))
+	remove := func(name string) {
+		t.Helper()
+		o.wantSet("the set is published", name, nil, nil)
+		changeStatus(o, name, &v1alpha1.ScheduleSet{}, func(s *v1alpha1.ScheduleSet) {
+			s.Status.Connection = &v1alpha1.Connection{Gateway: "g", Session: 1, Process: "p", ConnectedTime: metav1.Now()}
+		})
+		if err := o.admin.Delete(t.Context(), &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(what, name string) {
+		t.Helper()
+		set := &v1alpha1.ScheduleSet{}
+		key := types.NamespacedName{Namespace: o.namespace, Name: name}
+		env.Eventually(t, patience, what, func(ctx context.Context) error {
+			if err := o.admin.Get(ctx, key, set); err != nil {
+				return env.Permanent(err)
+			}
+			if !set.Spec.Tombstone {
+				return fmt.Errorf("it is %+v", set.Spec)
+			}
+			return nil
+		})
+		changeStatus(o, name, set, func(s *v1alpha1.ScheduleSet) { s.Status.AppliedRevision = s.Spec.Revision })
+		env.Eventually(t, patience, "the tombstone that the machine has is deleted", func(ctx context.Context) error {
+			if err := o.admin.Get(ctx, key, set); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("still there: %w", err)
+			}
+			return nil
+		})
+	}
+	remove("web-1")
+	told("the set of a deleted Host becomes a tombstone", "web-1")
+	o.stop()
+	remove("web-2")
+	o.start()
+	told("the set of a Host that was deleted meanwhile becomes one", "web-2")
 }
 
 // A reconciliation that finds nothing to do must write nothing; a restart reconciles everything.

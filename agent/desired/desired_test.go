@@ -63,6 +63,24 @@ func TestATombstoneClearsTheSecretsAndStaysInForce(t *testing.T) {
 	}
 }
 
+func TestATombstoneMayLeaveTheOnlyCopyOfAPassword(t *testing.T) {
+	m := newMachine(t, "web-1")
+	s := m.open()
+	applied(t, s.Offer(m.offer(100, "r1", "secret-1")), "r1")
+	stone := m.tombstoneOf(101, func(set *wire.ScheduleSet) { set.KeepCredentials = true })
+	applied(t, s.Offer(stone), "removed")
+	for _, s := range []*Store{s, m.open()} {
+		inForce(t, s, "removed")
+		if m.vault.password() != "secret-1" {
+			t.Error("the password is gone")
+		}
+	}
+	applied(t, s.Offer(m.tombstoneOf(102, func(*wire.ScheduleSet) {})), "removed")
+	if len(m.vault.credentials) != 0 {
+		t.Error("a tombstone that keeps nothing left the password")
+	}
+}
+
 func TestATombstoneEndsTheWorkEvenWhenTheSecretsCannotBeCleared(t *testing.T) {
 	m := newMachine(t, "web-1")
 	s := m.open()

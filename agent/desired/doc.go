@@ -25,7 +25,8 @@
 //
 // Because the file holds the sealed credentials too, it alone decides: it is written first, the vault is filled from it next, then
 // the set is in force. A crash or a full disk in between is repaired at the next start or offer by filling the vault again. A
-// tombstone is written without credentials and clears the vault; it stays in force, so that an older set cannot come back.
+// tombstone is written without credentials and clears the vault, unless it says to keep what may be the only copy of a password; it stays in force, so that an
+// older set cannot come back.
 //
 // # Trade-offs
 //

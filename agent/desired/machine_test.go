@@ -162,10 +162,17 @@ func (m *machine) offer(serial int64, revision, password string) wire.SetOffer {
 
 func (m *machine) tombstone(serial int64) wire.SetOffer {
 	m.t.Helper()
-	return m.signBare(&wire.ScheduleSet{
+	return m.tombstoneOf(serial, func(*wire.ScheduleSet) {})
+}
+
+func (m *machine) tombstoneOf(serial int64, change func(*wire.ScheduleSet)) wire.SetOffer {
+	m.t.Helper()
+	set := &wire.ScheduleSet{
 		Label: wire.ScheduleSetLabel, Host: m.host, IdentityHash: m.identity.Hash(), Serial: serial, Revision: "removed",
 		Tombstone: true, SigningKeys: m.keys(m.a),
-	}, m.a)
+	}
+	change(set)
+	return m.signBare(set, m.a)
 }
 
 func (m *machine) path() string { return filepath.Join(m.dir, FileName) }

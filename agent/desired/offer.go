@@ -58,9 +58,12 @@ func (s *Store) accept(offer wire.SetOffer) *Refusal {
 	return nil
 }
 
-// fillVault makes the vault hold exactly the credentials of the set.
+// fillVault makes the vault hold exactly the credentials of the set. A tombstone may leave it as it is.
 func (s *Store) fillVault(v *verified) error {
-	if v.set.Tombstone {
+	switch {
+	case v.set.Tombstone && v.set.KeepCredentials:
+		return nil
+	case v.set.Tombstone:
 		return s.config.Vault.Clear()
 	}
 	return s.config.Vault.Put(v.set.Repository.URL, v.credentials)

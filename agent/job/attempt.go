@@ -27,6 +27,7 @@ func (m *Manager) attempt(x *execution) error {
 	}
 	repository, err := m.repository(j)
 	if err != nil {
+		m.endRemoved(x)
 		return err
 	}
 	w := &work{execution: x, manager: m, restic: r, repository: repository}

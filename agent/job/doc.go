@@ -8,6 +8,7 @@
 //	err = m.Submit(j)    // durable when it returns; ErrKnown for an id that was accepted before
 //	m.Ensure(j)          // looks whether the repository exists, and makes it the first time
 //	err = m.Cancel(id)
+//	m.SetRemoved(true)   // the Host was removed: nothing new begins, what waits is cancelled, what runs ends by itself
 //	m.Close()            // restic gets SIGINT; returns when each job has its result
 //
 // On an executor at most MaxOthers jobs on other hosts' repositories run at the same time; the machine's own work waits for none of them.

@@ -66,6 +66,8 @@ var (
 	ErrQueueFull = errors.New("too many jobs wait on this machine; try again when some have ended")
 	// ErrUnknown: there is no such job.
 	ErrUnknown = errors.New("this machine knows no such job")
+	// ErrRemoved: the Host of this machine was removed.
+	ErrRemoved = errors.New("the Host of this machine was removed; it takes no more work")
 	// ErrClosed: the agent is stopping.
 	ErrClosed = errors.New("the agent is stopping")
 )

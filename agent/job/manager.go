@@ -36,6 +36,8 @@ type Manager struct {
 
 	mu     sync.Mutex
 	closed bool
+	// removed: see SetRemoved.
+	removed bool
 	// ensured counts the calls of Ensure: only the last one's repository is looked at again.
 	ensured int
 	queues  map[string]*queue // by repository
@@ -102,8 +104,8 @@ func (m *Manager) Recover() []wire.JobFinished {
 	return out
 }
 
-// Submit accepts a job: its id is durable when it returns nil. ErrKnown means that it was accepted before, ErrQueueFull and errors of the disk that it was not
-// accepted and may be submitted again.
+// Submit accepts a job: its id is durable when it returns nil. ErrKnown means that it was accepted before, ErrQueueFull, ErrRemoved and errors of the disk that
+// it was not accepted and may be submitted again.
 func (m *Manager) Submit(j Job) error {
 	if err := j.validate(); err != nil {
 		return err
@@ -112,14 +114,8 @@ func (m *Manager) Submit(j Job) error {
 		m.announce(j.Ref.JobID)
 		return ErrKnown
 	}
-	m.mu.Lock()
-	full, closed := len(m.tasks) >= m.options.MaxQueued, m.closed
-	m.mu.Unlock()
-	switch {
-	case closed:
-		return ErrClosed
-	case full:
-		return ErrQueueFull
+	if err := m.refuses(); err != nil {
+		return err
 	}
 	r := &record{Job: j.Ref, URL: restic.RedactURL(j.Repository.URL), AcceptedAt: m.now(), NotAfter: j.NotAfter, Offline: j.Offline, Forever: j.Ref.JobID == InitID(j.Repository.URL)}
 	if err := m.ledger.accept(r); err != nil {
@@ -130,10 +126,8 @@ func (m *Manager) Submit(j Job) error {
 	}
 	t := &task{job: j, record: r}
 	if waits, ok := m.enqueue(t); !ok {
-		// Close came in between: it is in the ledger, and needs a result.
-		result := m.newResult(r)
-		result.fail(wire.ReasonAgentRestarted, "The agent stopped before the job's turn came; start it again.")
-		m.finish(r, result.JobFinished)
+		// Close or SetRemoved came in between: it is in the ledger, and needs a result.
+		m.endBeforeStart(t)
 		return nil
 	} else if waits {
 		m.options.Observer.Started(wire.JobStarted{Job: j.Ref, Queued: true})

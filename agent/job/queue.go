@@ -45,11 +45,16 @@ const (
 	aListing
 )
 
-// enqueue puts a task into its repository's queue and begins the queue when there is none. waits says that something else runs first.
+// enqueue puts a task into its repository's queue and begins the queue when there is none. waits says that something else runs first. It is not ok when the
+// agent stops or its Host was removed.
 func (m *Manager) enqueue(t *task) (waits, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed || m.removed {
+		m.giveContext(t)
+		if m.removed {
+			t.cancel(errRemoved)
+		}
 		return false, false
 	}
 	key := queueKey(t.job.Repository)
@@ -64,9 +69,7 @@ func (m *Manager) enqueue(t *task) (waits, ok bool) {
 			return true, true
 		}
 	}
-	if t.ctx == nil {
-		t.ctx, t.cancel = context.WithCancelCause(m.ctx)
-	}
+	m.giveContext(t)
 	if q != nil {
 		q.waiting = append(q.waiting, t)
 		return true, true
@@ -74,6 +77,13 @@ func (m *Manager) enqueue(t *task) (waits, ok bool) {
 	m.queues[key] = &queue{waiting: []*task{t}}
 	m.running.Go(func() { m.work(key) })
 	return false, true
+}
+
+// giveContext gives a task its context; one that waits for its next attempt has it already.
+func (m *Manager) giveContext(t *task) {
+	if t.ctx == nil {
+		t.ctx, t.cancel = context.WithCancelCause(m.ctx)
+	}
 }
 
 // work runs the queue of one repository until it is empty.

@@ -52,6 +52,8 @@ func (r *result) judge(j *Job, ctx context.Context, err error) {
 		if j.Ref.Kind != wire.JobBackup {
 			r.Message = "The job was cancelled."
 		}
+	case errors.Is(context.Cause(ctx), errRemoved):
+		r.Outcome, r.Reason, r.Message = wire.OutcomeCancelled, wire.ReasonCancelled, "The Host of this machine was removed before restic could be started."
 	case errors.Is(context.Cause(ctx), errStopping):
 		r.fail(wire.ReasonAgentRestarted, "The agent was stopped while the job ran; what was uploaded is found again by the next backup.")
 		if j.Ref.Kind != wire.JobBackup {

@@ -36,6 +36,9 @@ func (m *Manager) pause(x *execution, err error, wait time.Duration) {
 	progress := x.watch.waiting(text, number)
 	m.mu.Lock()
 	x.task.retrying, x.task.progress = reason, progress
+	if m.removed {
+		x.task.cancel(errRemoved)
+	}
 	m.mu.Unlock()
 	m.options.Observer.Progress(progress)
 	m.running.Go(func() { m.await(x, err, wait) })
@@ -56,7 +59,7 @@ func (m *Manager) await(x *execution, err error, wait time.Duration) {
 	x.task.turn = turn
 	m.mu.Unlock()
 	if _, ok := m.enqueue(x.task); !ok {
-		<-x.ctx.Done() // the agent is stopping
+		<-x.ctx.Done() // the agent is stopping, or its Host was removed
 		m.end(x, err)
 		return
 	}

@@ -132,9 +132,12 @@ func (p *preparation) Error() string { return p.message }
 func (m *Manager) endBeforeStart(t *task) {
 	defer t.cancel(nil)
 	result := m.newResult(t.record)
-	if errors.Is(context.Cause(t.ctx), errCancelled) {
+	switch cause := context.Cause(t.ctx); {
+	case errors.Is(cause, errCancelled):
 		result.Outcome, result.Reason, result.Message = wire.OutcomeCancelled, wire.ReasonCancelled, "The job was cancelled before its turn came."
-	} else {
+	case errors.Is(cause, errRemoved):
+		result.Outcome, result.Reason, result.Message = wire.OutcomeCancelled, wire.ReasonCancelled, "The Host of this machine was removed before the job's turn came."
+	default:
 		result.fail(wire.ReasonAgentRestarted, "The agent was stopped before the job's turn came; start it again.")
 	}
 	m.finish(t.record, result.JobFinished)

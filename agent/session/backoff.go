@@ -10,6 +10,9 @@ const (
 	minWait = 100 * time.Millisecond
 	// stableAfter is how long a session must last for the next wait to begin at firstWait.
 	stableAfter = time.Minute
+	// A machine whose Host was removed looks rarely whether it is back: firstRarely and lastRarely bound the ceiling of that wait.
+	firstRarely = 30 * time.Second
+	lastRarely  = time.Hour
 	// maxRetryAfter bounds what a gateway may ask for: it may send an agent away, but not for ever.
 	maxRetryAfter = time.Hour
 )
@@ -34,6 +37,16 @@ func (b *backoff) next(atLeast time.Duration) time.Duration {
 		wait = max(wait, atLeast+spread)
 	}
 	return wait
+}
+
+// nextRarely is the wait of a machine whose Host was removed: doubling like the other one, and never below half of its ceiling.
+func (b *backoff) nextRarely() time.Duration {
+	ceiling := lastRarely
+	if b.failures < 7 {
+		ceiling = min(firstRarely<<b.failures, lastRarely)
+	}
+	b.failures++
+	return ceiling/2 + time.Duration(b.random()*float64(ceiling/2))
 }
 
 func (b *backoff) reset() { b.failures = 0 }

@@ -49,6 +49,8 @@ type Options struct {
 	// process share theirs here.
 	HTTPClient func(pins []string) (*http.Client, error)
 	Counter    *Counter
+	// Removed tells whether this machine knows that its Host was removed. It then looks rarely whether it is back. Nil: it never was.
+	Removed func() bool
 	// Describe gives the hello's versions, system, applied set, outbox and jobs; the session fills in the rest.
 	Describe func() wire.HelloBody
 	Handler  Handler
@@ -75,7 +77,9 @@ type Client struct {
 	serverName string
 	process    string
 	backoff    backoff
-	ids        atomic.Uint64
+	// rarely is the backoff of a machine whose Host was removed.
+	rarely backoff
+	ids    atomic.Uint64
 
 	// idle is true while Run waits between two dials.
 	idle atomic.Bool
@@ -106,6 +110,9 @@ func New(o Options) (*Client, error) {
 	if o.HTTPClient == nil {
 		o.HTTPClient = func(pins []string) (*http.Client, error) { return transport.NewClient(o.URL, pins) }
 	}
+	if o.Removed == nil {
+		o.Removed = func() bool { return false }
+	}
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
 	}
@@ -124,6 +131,7 @@ func New(o Options) (*Client, error) {
 		serverName: u.Hostname(),
 		process:    hex.EncodeToString(process),
 		backoff:    backoff{random: o.Random},
+		rarely:     backoff{random: o.Random},
 	}, nil
 }
 
@@ -177,12 +185,25 @@ func (c *Client) Run(ctx context.Context) {
 			c.lastTold = ""
 		}
 		c.flapping = end.accepted && !stable
-		wait := c.backoff.next(end.atLeast)
+		wait := c.waitAfter(&end)
 		c.tell(end, wait)
 		if !c.sleep(ctx, wait) {
 			return
 		}
 	}
+}
+
+// waitAfter is how long to wait before the next dial. Of a machine whose Host was removed it words the ending anew.
+func (c *Client) waitAfter(end *ending) time.Duration {
+	if !c.o.Removed() {
+		c.rarely.reset()
+		return c.backoff.next(end.atLeast)
+	}
+	*end = afterTombstone(*end)
+	if end.soon() {
+		return c.backoff.next(end.atLeast)
+	}
+	return c.rarely.nextRarely()
 }
 
 // sleep returns false when ctx ended first.

@@ -194,6 +194,51 @@ func TestRefusalsAreHonoured(t *testing.T) {
 	}
 }
 
+func TestAMachineWhoseHostWasRemovedLooksRarelyAndSaysSoOnce(t *testing.T) {
+	var removed atomic.Bool
+	removed.Store(true)
+	answer := make(chan wire.Error, 1)
+	var b *bench
+	b = newBench(t, func(p *peer) {
+		if p.challenge(b.key, "127.0.0.1") {
+			e := <-answer
+			p.send(&e)
+			p.drainReads()
+		}
+	})
+	b.client.o.Removed = removed.Load
+	b.run()
+	next := func(e wire.Error, least, most time.Duration) {
+		t.Helper()
+		answer <- e
+		if wait := b.passIdle(); wait < least || wait > most {
+			t.Errorf("after %s the wait is %v, want %v to %v", e.Code, wait, least, most)
+		}
+	}
+	gone := wire.Error{Code: wire.CodeHostRemoved, Message: "Host shop/web-1 was deleted"}
+	unknown := wire.Error{Code: wire.CodeUnknownHost, Message: "no set"}
+	next(gone, 15*time.Second, 30*time.Second)
+	next(unknown, 30*time.Second, time.Minute)
+	next(wire.Error{Code: wire.CodeBadSignature, Message: "no"}, time.Minute, 2*time.Minute)
+	for range 8 {
+		answer <- unknown
+		b.passIdle()
+	}
+	next(unknown, 30*time.Minute, time.Hour)
+	if n := b.logs.lines("in case the Host comes back"); n != 1 {
+		t.Errorf("it is told %d times, want once:\n%s", n, b.logs)
+	}
+	if n := b.logs.lines("level=ERROR"); n != 0 {
+		t.Errorf("what is as it should be is told as an error:\n%s", b.logs)
+	}
+	// A gateway that knows the Host again is followed at once.
+	next(wire.Error{Code: wire.CodeBusy, Message: "come again", RetryAfterSeconds: 1}, time.Second, time.Minute)
+	removed.Store(false)
+	next(wire.Error{Code: wire.CodeBusy, Message: "come again", RetryAfterSeconds: 1}, time.Second, time.Minute)
+	removed.Store(true)
+	next(unknown, 15*time.Second, 30*time.Second)
+}
+
 func TestHTTPRefusalsAreHonoured(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -10,7 +10,8 @@
 //
 // Between two dials there is always a wait, whatever the gateway says or does: exponential with full jitter from 1 s to 60 s, not below
 // minWait, and longer where the gateway asks for it or where trying soon is pointless (keys refused, protocol too old). Only a session
-// that lasted stableAfter starts the backoff anew. Each failure is logged once; the same failure again is logged at debug level.
+// that lasted stableAfter starts the backoff anew. A machine that has the tombstone of its Host looks rarely whether it is back: after 15 to 30 s at first, and
+// after half an hour to an hour in the end. Each failure is logged once; the same failure again is logged at debug level.
 //
 // # Who is at the other end
 //

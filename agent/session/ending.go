@@ -26,13 +26,15 @@ type ending struct {
 	atLeast time.Duration
 	// accepted: there was a welcome.
 	accepted bool
+	// code is that of the gateway's error, empty without one.
+	code wire.Code
 }
 
 func lost(sentence string) ending { return ending{sentence: sentence, level: slog.LevelWarn} }
 
 // refused turns the gateway's error into what the agent does about it.
 func refused(e *wire.Error) ending {
-	end := ending{level: slog.LevelWarn, atLeast: time.Duration(e.RetryAfterSeconds) * time.Second}
+	end := ending{code: e.Code, level: slog.LevelWarn, atLeast: time.Duration(e.RetryAfterSeconds) * time.Second}
 	needsPerson := func(sentence string, atLeast time.Duration) {
 		end.sentence, end.level = sentence, slog.LevelError
 		end.atLeast = max(end.atLeast, atLeast)
@@ -48,8 +50,8 @@ func refused(e *wire.Error) ending {
 		needsPerson("the gateway does not accept this machine's keys: they are not those pinned in the Host; "+
 			"enrol this machine again with a new token (the gateway says: "+e.Message+")", rarely)
 	case wire.CodeHostRemoved:
-		needsPerson("the Host of this machine was deleted, or its identity changed; scheduled backups go on from the set in force until a person "+
-			"decides: enrol again with a new token, or remove the agent", afterRemoval)
+		needsPerson("the Host of this machine was deleted, or its identity changed (the gateway says: "+e.Message+"), and no signed word of it came: scheduled backups "+
+			"go on from the set in force until a person decides: enrol again with a new token, or remove the agent", afterRemoval)
 	case wire.CodeDuplicateIdentity:
 		needsPerson("another machine uses the same identity, a cloned VM perhaps, and this one is refused: enrol one of the two with a new token "+
 			"(the gateway says: "+e.Message+")", rarely)
@@ -62,10 +64,23 @@ func refused(e *wire.Error) ending {
 	case wire.CodeUnknownHost:
 		end.sentence = "the gateway does not know this machine's Host yet, or its set is not published: " + e.Message
 	case wire.CodeBusy:
-		end.sentence = "the gateway is busy"
+		end.sentence = "the gateway is busy: " + e.Message
 		end.level = slog.LevelInfo
 	default:
 		end.sentence = "the gateway ended the session: " + e.Error()
 	}
 	return end
 }
+
+// afterTombstone is an ending for a machine that knows already that its Host was removed: that the gateway does not know it is no trouble.
+func afterTombstone(end ending) ending {
+	switch end.code {
+	case wire.CodeHostRemoved, wire.CodeUnknownHost, wire.CodeBadSignature:
+		end.sentence = "the gateway knows this machine no more, since its Host was removed; it is asked from time to time, in case the Host comes back"
+		end.level = slog.LevelInfo
+	}
+	return end
+}
+
+// soon tells whether the gateway is there for this machine, and it should come back without much ado.
+func (e ending) soon() bool { return e.code == wire.CodeBusy || e.code == wire.CodeStaleSession }

@@ -63,6 +63,7 @@ type Pusher struct {
 type sent struct {
 	link     Link
 	key      string // the signing key that the session was opened with
+	hostUID  string // of the Host that the machine spoke to when it connected; empty before its set was looked at
 	revision string
 	// serial is that of the set which was offered, 0 before. A set that somebody damaged is replaced by one of the same revision.
 	serial int64
@@ -179,8 +180,11 @@ func (p *Pusher) sync(ctx context.Context, host wire.HostRef) error {
 	var set v1alpha1.ScheduleSet
 	err := p.o.Cache.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &set)
 	if apierrors.IsNotFound(err) {
-		s.link.Close(removed(fmt.Sprintf("Host %s was deleted", host)))
-		return nil
+		end, err := p.withoutSet(ctx, host)
+		if err == nil {
+			s.link.Close(end)
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -192,10 +196,26 @@ func (p *Pusher) sync(ctx context.Context, host wire.HostRef) error {
 	if err := p.offer(ctx, &set, s); err != nil {
 		return fmt.Errorf("offering the set: %w", err)
 	}
+	if set.Spec.Tombstone {
+		return nil // jobs under the Host's name are another machine's, or go with the Host
+	}
 	if err := p.jobs(ctx, host, s); err != nil {
 		return fmt.Errorf("sending commands: %w", err)
 	}
 	return nil
+}
+
+// withoutSet says why a session ends whose set is gone. While there is the Host, somebody deleted the set alone.
+func (p *Pusher) withoutSet(ctx context.Context, host wire.HostRef) (*wire.Error, error) {
+	var h v1alpha1.Host
+	err := p.o.Live.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &h)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && !h.DeletionTimestamp.IsZero():
+		return removed(fmt.Sprintf("Host %s was deleted", host)), nil
+	case err != nil:
+		return nil, fmt.Errorf("looking for the Host: %w", err)
+	}
+	return &wire.Error{Code: wire.CodeUnknownHost, Message: fmt.Sprintf("the schedule set of Host %s was deleted; the controllers make it anew", host)}, nil
 }
 
 func removed(message string) *wire.Error {
@@ -209,6 +229,13 @@ func (p *Pusher) mustEnd(set *v1alpha1.ScheduleSet, s *sent) *wire.Error {
 	}
 	if set.Spec.Host.Identity.SigningKey != s.key {
 		return removed(fmt.Sprintf("the identity of Host %s has changed", s.link.Host()))
+	}
+	if s.hostUID == "" {
+		s.hostUID = set.Spec.Host.UID
+	}
+	if set.Spec.Host.UID != s.hostUID {
+		// What the machine says of itself when it connects went to the Host before.
+		return &wire.Error{Code: wire.CodeBusy, RetryAfterSeconds: 1, Message: fmt.Sprintf("Host %s was deleted and made again, connect once more", s.link.Host())}
 	}
 	if c := set.Status.Connection; c != nil && c.Session > s.link.Counter() {
 		return &wire.Error{Code: wire.CodeSuperseded, Message: "a newer connection of this host took over"}

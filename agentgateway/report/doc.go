@@ -20,6 +20,11 @@
 // A scheduled backup: one Event and one patch of the Host, its stats included. A HostJob: a patch of its own besides. A listing of snapshots (repo.stats): one
 // patch, rarely. A lock, or stale ones that were removed: an Event more.
 //
+// # A Host that was removed
+//
+// A session whose set is a tombstone is heard about that alone: its ack is written, its reports are acked as discarded, so that the machine's outbox
+// does not fill up, and the rest is dropped. A Host that has the name by now is not touched.
+//
 // # Who wins
 //
 // Every write is a merge patch with the resourceVersion of a live read, repeated from a new read on conflict. So of two replicas that

@@ -27,6 +27,12 @@ func (d *discarded) Error() string { return "discarded: " + d.reason }
 
 var hostDeleted = &discarded{reason: "the Host was deleted"}
 
+// removed tells whether a session is there for a tombstone alone: its Host is gone, and one that has its name by now may be another machine's.
+func (w *Writer) removed(ctx context.Context, host wire.HostRef) bool {
+	var set v1alpha1.ScheduleSet
+	return w.o.Cache.Get(ctx, key(host), &set) == nil && set.Spec.Tombstone
+}
+
 // repeated is returned for a report that is stored already.
 type repeated struct{}
 

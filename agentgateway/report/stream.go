@@ -133,11 +133,18 @@ func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
 }
 
 func (st *Stream) store(it item) error {
+	if ack, isAck := it.message.(*wire.SetAck); isAck {
+		return st.w.SetAcked(st.ctx, st.s, ack)
+	}
+	if st.w.removed(st.ctx, st.s.Host) {
+		if report, durable := it.message.(wire.Report); durable {
+			return st.acked(report, hostDeleted)
+		}
+		return nil
+	}
 	switch m := it.message.(type) {
 	case hello:
 		return st.w.Agent(st.ctx, st.s.Host, m.HelloBody, it.skew)
-	case *wire.SetAck:
-		return st.w.SetAcked(st.ctx, st.s, m)
 	case *wire.CommandAck:
 		return st.w.CommandAcked(st.ctx, st.s, m)
 	case *wire.JobStarted:

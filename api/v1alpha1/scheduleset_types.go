@@ -8,6 +8,9 @@ import (
 type ScheduleSetSpec struct {
 	// Host is whom the set is for, and by which keys the gateway knows it.
 	Host ScheduleSetHost `json:"host"`
+	// Tombstone says that the Host was removed: the machine is told to stop. The set is deleted once it knows.
+	// +optional
+	Tombstone bool `json:"tombstone,omitempty"`
 	// Revision names the content; equal inputs give an equal revision.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -56,6 +59,11 @@ type ScheduleSetHost struct {
 	// Suspended says that all scheduled work of the host is stopped.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
+	// MintedSecretName is the Secret with the password that was made for the Host, if it uses one. When the Host is removed, its machine keeps its
+	// copy unless this Secret says that another one is kept outside the cluster.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	MintedSecretName string `json:"mintedSecretName,omitempty"`
 }
 
 // ScheduleSetGroup is a source group in the bundle.
@@ -202,6 +210,7 @@ type DuplicateIdentity struct {
 // +kubebuilder:resource:shortName=rset,categories=restic
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.spec.revision`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.appliedRevision`
+// +kubebuilder:printcolumn:name="Tombstone",type=boolean,JSONPath=`.spec.tombstone`
 // +kubebuilder:printcolumn:name="Gateway",type=string,JSONPath=`.status.connection.gateway`
 // +kubebuilder:printcolumn:name="Refusal",type=string,JSONPath=`.status.refusal.reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -65,7 +65,7 @@ func sampleRepository() wire.Repository {
 func sampleSet() *wire.ScheduleSet {
 	hash := sha256.Sum256(sampleSealed)
 	return &wire.ScheduleSet{
-		Label: wire.ScheduleSetLabel, Host: sampleHost, IdentityHash: sampleIdentity.Hash(),
+		Label: wire.ScheduleSetLabel, Host: sampleHost, HostUID: sampleHostUID, IdentityHash: sampleIdentity.Hash(),
 		Serial: 1772328600000000, Revision: "b1946ac92492d234",
 		ResticHost: sampleHost.ResticHost(), Repository: sampleRepository(), Bandwidth: wire.Bandwidth{UploadKBps: 20480},
 		Groups: []wire.SourceGroup{sampleGroup()},
@@ -81,10 +81,12 @@ func sampleSet() *wire.ScheduleSet {
 
 func sampleTombstone() *wire.ScheduleSet {
 	return &wire.ScheduleSet{
-		Label: wire.ScheduleSetLabel, Host: sampleHost, IdentityHash: sampleIdentity.Hash(),
-		Serial: 1772328700000000, Revision: "591785b794601e21", Tombstone: true, SigningKeys: signingKeys(),
+		Label: wire.ScheduleSetLabel, Host: sampleHost, HostUID: sampleHostUID, IdentityHash: sampleIdentity.Hash(),
+		Serial: 1772328700000000, Revision: "591785b794601e21", Tombstone: true, KeepCredentials: true, SigningKeys: signingKeys(),
 	}
 }
+
+const sampleHostUID = "0b9f4c0a-3a0c-4a43-8f2b-5f1f2b0d3c77"
 
 const sampleUID = "6f1c0f2e-8f52-4c53-9d0e-6a4a3c6f5a11"
 
@@ -123,14 +125,14 @@ func sampleHelloBody() wire.HelloBody {
 
 func sampleVerdict() *wire.EnrolVerdict {
 	return &wire.EnrolVerdict{
-		Label: wire.EnrolVerdictLabel, Host: sampleHost, HostUID: "0b9f4c0a-3a0c-4a43-8f2b-5f1f2b0d3c77", TokenIDHash: wire.TokenIDHash("4GJQ2ZKD"),
+		Label: wire.EnrolVerdictLabel, Host: sampleHost, HostUID: sampleHostUID, TokenIDHash: wire.TokenIDHash("4GJQ2ZKD"),
 		IdentityHash: sampleIdentity.Hash(), Approved: true, Reason: wire.EnrolApproved, Message: "web-1 is enrolled", Time: sampleTime,
 	}
 }
 
 func sampleToken() *wire.Token {
 	return &wire.Token{
-		URL: "https://gateway.example.com", Host: sampleHost, HostUID: "0b9f4c0a-3a0c-4a43-8f2b-5f1f2b0d3c77", ID: "4GJQ2ZKD",
+		URL: "https://gateway.example.com", Host: sampleHost, HostUID: sampleHostUID, ID: "4GJQ2ZKD",
 		Secret: []byte("this-is-an-example-not-a-secret!"), NotAfter: sampleTime.Add(time.Hour), SigningKeys: signingKeys(),
 		SerialFloor: 1772328000000000, TLSPins: []string{"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
 	}

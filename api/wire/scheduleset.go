@@ -13,6 +13,8 @@ const ScheduleSetLabel = "restic-manager/schedule-set/v1"
 type ScheduleSet struct {
 	Label string  `json:"label"`
 	Host  HostRef `json:"host"`
+	// HostUID tells a Host that was deleted and made again from the one before: the machine tells it everything anew. Nothing else follows from it.
+	HostUID string `json:"hostUID,omitempty"`
 	// IdentityHash binds the set to the machine's keys.
 	IdentityHash string `json:"identityHash"`
 	// Serial only grows; an agent refuses a set with a smaller serial than the one in force.
@@ -21,6 +23,9 @@ type ScheduleSet struct {
 	Revision string `json:"revision"`
 	// Tombstone says that the Host was removed: stop firing, keep nothing secret.
 	Tombstone bool `json:"tombstone,omitempty"`
+	// KeepCredentials, with a tombstone, lets the machine keep the credentials that it holds, for export-credentials alone: nobody is known to have a copy
+	// of the password that was made for its repository.
+	KeepCredentials bool `json:"keepCredentials,omitempty"`
 	// Suspended stops all scheduled work of the host.
 	Suspended bool `json:"suspended,omitempty"`
 	// ResticHost is the value of restic's --host.
@@ -102,6 +107,7 @@ func (s *ScheduleSet) Validate() error {
 	var c checks
 	c.that(s.Label == ScheduleSetLabel, "label is %q, want %q", s.Label, ScheduleSetLabel)
 	c.nested("host", s.Host.Validate())
+	c.text("hostUID", s.HostUID, MaxName)
 	c.name("identityHash", s.IdentityHash)
 	c.that(s.Serial > 0, "serial is missing")
 	c.name("revision", s.Revision)
@@ -112,6 +118,7 @@ func (s *ScheduleSet) Validate() error {
 		c.nested("signingKeys", k.Validate())
 	}
 	c.texts("tlsPins", s.TLSPins, 16)
+	c.that(s.Tombstone || !s.KeepCredentials, "keepCredentials belongs to a tombstone")
 	if s.Tombstone {
 		return c.err
 	}

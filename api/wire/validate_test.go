@@ -134,6 +134,7 @@ func TestScheduleSetsThatAreNotValid(t *testing.T) {
 		set("a schedule with another policy", func(s *wire.ScheduleSet) { s.Schedules[0].WhenDisconnected = "Hope" }, `whenDisconnected is "Hope", want Run or Wait`),
 		set("a schedule of a missing group", func(s *wire.ScheduleSet) { s.Schedules[0].Groups = []string{"gone"} }, "gone"),
 		set("a credential with half a hash", func(s *wire.ScheduleSet) { s.Credentials[0].SHA256 = "abc" }, "not a SHA-256"),
+		set("a set that keeps credentials without a tombstone", func(s *wire.ScheduleSet) { s.KeepCredentials = true }, "keepCredentials belongs to a tombstone"),
 		changed("a tombstone without signing keys", sampleTombstone(), func(s *wire.ScheduleSet) { s.SigningKeys = nil }, "signingKeys are missing"),
 	})
 	if err := sampleTombstone().Validate(); err != nil {

@@ -271,6 +271,21 @@ func TestOneOfTheTwoFilesIsEnough(t *testing.T) {
 	}
 }
 
+func TestTheOnlyCopyOfAPasswordOutlivesItsHost(t *testing.T) {
+	k := newKeeper(t)
+	k.apply(wire.Repository{URL: "/srv/repository"}, environmentOf("hunter2"))
+	k.apply(wire.Repository{}, wire.Credential{}, func(s *wire.ScheduleSet) { s.Tombstone, s.KeepCredentials, s.Credentials = true, true, nil })
+	code, out, errOut := k.export()
+	if code != 0 || !strings.Contains(errOut, "was removed in the cluster; this was kept") {
+		t.Fatalf("exit %d: %s", code, errOut)
+	}
+	for _, want := range []string{"export RESTIC_REPOSITORY='/srv/repository'\n", "export RESTIC_PASSWORD='hunter2'\n", "restic snapshots --host 'web-1.shop'"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+}
+
 func TestWhatCannotBeExportedIsToldPlainly(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

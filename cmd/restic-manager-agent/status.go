@@ -40,6 +40,14 @@ func printStatus(out io.Writer, status agent.Status) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+":\t"+format+"\n", args...) }
 	line("Host", "%s", status.Host)
+	if !status.RemovedAt.IsZero() {
+		kept := "the credentials of its repository were deleted here"
+		if status.CredentialsKept {
+			kept = "what opens its repository is kept for `restic-manager-agent export-credentials`: no other copy of the password is confirmed"
+		}
+		line("Removed", "the Host was removed in the cluster at %s: no backups run here; its snapshots stay", at(status.RemovedAt))
+		fmt.Fprintf(w, "\t%s\n", kept)
+	}
 	switch {
 	case !status.Running:
 		line("Agent", "not running (what follows is the last that it wrote)")
@@ -54,9 +62,12 @@ func printStatus(out io.Writer, status agent.Status) error {
 	default:
 		line("Gateway", "not connected to %s, last change %s", status.Gateway, at(status.Since))
 	}
-	if status.AppliedRevision == "" {
+	switch {
+	case status.AppliedRevision == "":
 		line("Schedule set", "none in force")
-	} else {
+	case !status.RemovedAt.IsZero():
+		line("Schedule set", "tombstone %s in force", status.AppliedRevision)
+	default:
 		line("Schedule set", "revision %s in force", status.AppliedRevision)
 	}
 	if status.Problem != "" {

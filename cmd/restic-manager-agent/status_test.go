@@ -37,3 +37,27 @@ func TestTheStatusTellsRefusalsAndMaintenance(t *testing.T) {
 		}
 	}
 }
+
+func TestTheStatusTellsThatTheHostWasRemoved(t *testing.T) {
+	at := time.Date(2026, 3, 1, 2, 30, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		kept bool
+		says string
+	}{
+		"credentials are gone":              {false, `(?m)^ +the credentials of its repository were deleted here$`},
+		"the only copy of a password stays": {true, `(?m)^ +what opens its repository is kept for .restic-manager-agent export-credentials.`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			status := agent.Status{Host: wire.HostRef{Namespace: "shop", Name: "web-1"}, Running: true, Since: at, AppliedRevision: "t1", RemovedAt: at, CredentialsKept: tt.kept}
+			if err := printStatus(&out, status); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{`(?m)^Removed: +the Host was removed in the cluster at \S+ \S+: no backups run here; its snapshots stay$`, `(?m)^Schedule set: +tombstone t1 in force$`, tt.says} {
+				if !regexp.MustCompile(want).MatchString(out.String()) {
+					t.Errorf("the status does not match %s:\n%s", want, &out)
+				}
+			}
+		})
+	}
+}

@@ -13,11 +13,13 @@ import (
 )
 
 const (
-	minTokenTTL = time.Minute
-	maxTokenTTL = 7 * 24 * time.Hour
-	maxPins     = 16
-
+	minTokenTTL        = time.Minute
+	maxTokenTTL        = 7 * 24 * time.Hour
 	maxOverdueMinGrace = 7 * 24 * time.Hour
+	// With a shorter one a machine that is merely restarted would not be told.
+	minTombstoneTTL = time.Minute
+	maxTombstoneTTL = 10 * 365 * 24 * time.Hour
+	maxPins         = 16
 )
 
 // check tells what is wrong with the flags, each by its name.
@@ -42,6 +44,9 @@ func (o *options) check() error {
 	}
 	if o.overdueMinGrace <= 0 || o.overdueMinGrace > maxOverdueMinGrace {
 		return fmt.Errorf("--overdue-min-grace is %s, it must be above 0 and at most %s", o.overdueMinGrace, maxOverdueMinGrace)
+	}
+	if o.tombstoneTTL < minTombstoneTTL || o.tombstoneTTL > maxTombstoneTTL {
+		return fmt.Errorf("--tombstone-ttl is %s, it must be between %s and %s", o.tombstoneTTL, minTombstoneTTL, maxTombstoneTTL)
 	}
 	return nil
 }

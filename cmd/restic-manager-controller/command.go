@@ -40,6 +40,7 @@ type options struct {
 	gatewayCAFile   string
 	tokenTTL        time.Duration
 	overdueMinGrace time.Duration
+	tombstoneTTL    time.Duration
 	leaderElect     bool
 	metricsAddress  string
 	metricsHosts    int
@@ -69,6 +70,8 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.tokenTTL, "token-ttl", controllers.DefaultTokenTTL, "how long an enrolment token is good for")
 	f.DurationVar(&o.overdueMinGrace, "overdue-min-grace", overdue.MinGrace,
 		"how late a backup must be at least before it counts as overdue; beyond that it is a quarter of the interval of its Schedule, 6h at most")
+	f.DurationVar(&o.tombstoneTTL, "tombstone-ttl", controllers.DefaultTombstoneTTL,
+		"how long a machine may stay away after its Host was removed and still be told; then its ScheduleSet is deleted")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let only one of several controllers work at a time")
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where metrics are served over HTTP; 0 for nowhere")
 	f.IntVar(&o.metricsHosts, "metrics-host-limit", metrics.DefaultHostLimit, "Hosts that have metrics of their own at most; those that come last by namespace and name are left out")
@@ -138,7 +141,7 @@ func (o *options) run(ctx context.Context) error {
 		return err
 	}
 	if err := controllers.Setup(mgr, controllers.Options{
-		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, OverdueMinGrace: o.overdueMinGrace, Keys: keys,
+		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, TombstoneTTL: o.tombstoneTTL, OverdueMinGrace: o.overdueMinGrace, Keys: keys,
 	}); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func TestCheckNamesTheFlag(t *testing.T) {
 		o    options
 		want string // part of the error, empty for none
 	}{
-		{"a URL with a port", options{gatewayURL: "https://gateway.example.com:8443", tokenTTL: time.Hour, overdueMinGrace: time.Minute}, ""},
+		{"a URL with a port", options{gatewayURL: "https://gateway.example.com:8443", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Hour}, ""},
 		{"no URL", options{tokenTTL: time.Hour, overdueMinGrace: time.Minute}, "--gateway-url is required"},
 		{"a URL without TLS", options{gatewayURL: "http://gateway.example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute}, "agents speak TLS only"},
 		{"a host alone", options{gatewayURL: "gateway.example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute}, "--gateway-url"},
@@ -37,6 +37,7 @@ func TestCheckNamesTheFlag(t *testing.T) {
 		{"no grace for what is late", options{gatewayURL: "https://example.com", tokenTTL: time.Hour}, "--overdue-min-grace"},
 		{"a grace that nobody would wait for", options{gatewayURL: "https://example.com", tokenTTL: time.Hour, overdueMinGrace: 30 * 24 * time.Hour}, "--overdue-min-grace"},
 		{"a token that lasts for ever", options{gatewayURL: "https://example.com", tokenTTL: 8 * 24 * time.Hour}, "--token-ttl"},
+		{"tombstones for a moment", options{gatewayURL: "https://example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Second}, "--tombstone-ttl"},
 		{"a token that nobody can use in time", options{gatewayURL: "https://example.com", tokenTTL: time.Second}, "--token-ttl"},
 	}
 	for _, tt := range tests {

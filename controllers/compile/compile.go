@@ -33,6 +33,7 @@ func Compile(in Input) (wire.ScheduleSet, []Finding) {
 	return wire.ScheduleSet{
 		Label:        wire.ScheduleSetLabel,
 		Host:         ref,
+		HostUID:      string(in.Host.UID),
 		IdentityHash: in.IdentityHash,
 		Suspended:    in.Host.Spec.Suspend,
 		ResticHost:   ref.ResticHost(),

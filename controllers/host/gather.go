@@ -41,6 +41,7 @@ type facts struct {
 
 	compiled *wire.ScheduleSet // what the set is to say; nil when something hinders
 	findings []compile.Finding // what compiling left out
+	again    time.Duration     // when to look again at what an earlier Host of the name left; 0 for nothing
 }
 
 // gather reads everything. mintErr is why credentials that are to be made were not.

@@ -22,11 +22,11 @@ import (
 // publish compiles, signs and writes the Host's ScheduleSet, and nothing when it is up to date. The error says what hinders; a Host that is
 // not enrolled yet is none.
 func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts) error {
-	if f.set != nil && !metav1.IsControlledBy(f.set, host) {
-		if err := r.retract(ctx, f, "it does not belong to this Host"); err != nil {
+	// One that was made for an earlier Host with the same machine is written over, and keeps its session.
+	if f.set != nil && f.set.Spec.Host.UID != string(host.UID) && !madeFor(f.set, host.Spec.Identity) {
+		if err := r.succeed(ctx, host, f); err != nil {
 			return err
 		}
-		return status.Waiting(v1alpha1.ReasonNotPublished, conflictDelay, "a ScheduleSet of this name that belonged to another Host was deleted; the right one follows")
 	}
 	if f.set != nil && !madeFor(f.set, host.Spec.Identity) && (f.identity == nil || f.credentialErr != nil) {
 		// The gateway lets in who has the keys in the set: those of a machine that was replaced must go, whatever else is wrong.
@@ -50,7 +50,7 @@ func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts)
 		return err
 	}
 	if f.set != nil && f.set.Spec.Revision == revision && r.intact(f.set, host) {
-		return nil
+		return r.disown(ctx, f)
 	}
 	set.Revision = revision
 	return r.write(ctx, host, f, set)
@@ -83,11 +83,11 @@ func (r *Reconciler) write(ctx context.Context, host *v1alpha1.Host, f *facts, s
 	if err != nil {
 		return status.Stalled(v1alpha1.ReasonInvalid, "what this Host is to run cannot be sent to it: %w", err)
 	}
-	object := &v1alpha1.ScheduleSet{ObjectMeta: metav1.ObjectMeta{
-		Namespace: host.Namespace, Name: host.Name, OwnerReferences: []metav1.OwnerReference{ownerOf(host)},
-	}}
+	// Without an owner: it outlives its Host until the machine knows (removal.go).
+	object := &v1alpha1.ScheduleSet{ObjectMeta: metav1.ObjectMeta{Namespace: host.Namespace, Name: host.Name}}
 	if f.set != nil {
 		object = f.set.DeepCopy()
+		object.OwnerReferences = withoutHosts(object.OwnerReferences)
 	}
 	object.Spec = specOf(host, &set)
 	object.Spec.Bundle = bundle
@@ -123,6 +123,9 @@ func specOf(host *v1alpha1.Host, set *wire.ScheduleSet) v1alpha1.ScheduleSetSpec
 		},
 		Revision: set.Revision,
 		Serial:   set.Serial,
+	}
+	if usesMinted(host) {
+		spec.Host.MintedSecretName = host.Status.MintedCredentials.SecretName
 	}
 	for _, g := range set.Groups {
 		spec.Groups = append(spec.Groups, v1alpha1.ScheduleSetGroup{Name: g.Name, Generation: g.Generation})

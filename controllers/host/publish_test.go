@@ -58,8 +58,8 @@ func TestASetIsPublishedAndFollowsItsObjects(t *testing.T) {
 	h.enrolHost("web-1", a)
 
 	object := h.set("web-1")
-	if !metav1.IsControlledBy(object, h.host("web-1")) {
-		t.Errorf("owners %v", object.OwnerReferences)
+	if len(object.OwnerReferences) != 0 {
+		t.Errorf("owners %v: it must outlive its Host", object.OwnerReferences)
 	}
 	wantGroups := []v1alpha1.ScheduleSetGroup{{Name: "etc", Generation: 1}}
 	wantSchedules := []v1alpha1.ScheduleSetSchedule{{Name: "nightly", Generation: 1, SourceGroups: []string{"etc"}}}
@@ -315,8 +315,8 @@ func TestASetThatBelongsToNobodyIsReplaced(t *testing.T) {
 	h.create(newSecret(), newHost("web-1"), squatter)
 	h.enrolHost("web-1", a)
 	h.bundle("web-1", a)
-	if now := h.set("web-1"); now.UID == squatter.UID || !metav1.IsControlledBy(now, h.host("web-1")) {
-		t.Errorf("owners %v", now.OwnerReferences)
+	if now := h.set("web-1"); now.UID == squatter.UID || now.Spec.Host.UID != string(h.host("web-1").UID) {
+		t.Errorf("the set is for %+v", now.Spec.Host)
 	}
 	h.wantCondition("web-1", "Ready", "True Published")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -58,27 +59,37 @@ type Reconciler struct {
 	TokenTTL time.Duration
 	// OverdueMinGrace is how late a backup must be at least before it is overdue. Required.
 	OverdueMinGrace time.Duration
+	// TombstoneTTL is how long the tombstone of a removed Host is kept for a machine that does not come for it.
+	TombstoneTTL time.Duration
 	// MaxConcurrent is how many Hosts are reconciled at once, default 4.
 	MaxConcurrent int
 }
 
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	host := &v1alpha1.Host{}
-	if err := r.Client.Get(ctx, req.NamespacedName, host); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if !host.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil // what belongs to it is garbage-collected
-	}
-	result, err := r.reconcile(ctx, host)
+	result, err := r.look(ctx, req.NamespacedName)
 	switch {
+	case status.InTerminatingNamespace(err):
+		log.FromContext(ctx).V(1).Info("the namespace is being deleted, and the Host with it")
+		return ctrl.Result{}, nil
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 		// Somebody wrote or deleted it, or an object that belongs to it, since it was read: look again.
 		log.FromContext(ctx).V(1).Info("an object changed meanwhile", "error", err.Error())
 		return ctrl.Result{RequeueAfter: conflictDelay}, nil
 	}
 	return result, err
+}
+
+func (r *Reconciler) look(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
+	host := &v1alpha1.Host{}
+	err := r.Client.Get(ctx, name, host)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && !host.DeletionTimestamp.IsZero():
+		return r.removed(ctx, name) // its Secrets and HostJobs are garbage-collected
+	case err != nil:
+		return ctrl.Result{}, err
+	}
+	return r.reconcile(ctx, host)
 }
 
 func (r *Reconciler) reconcile(ctx context.Context, host *v1alpha1.Host) (ctrl.Result, error) {
@@ -95,12 +106,13 @@ func (r *Reconciler) reconcile(ctx context.Context, host *v1alpha1.Host) (ctrl.R
 		return r.conclude(ctx, host, nil, expiry, err)
 	}
 	publishErr := r.publish(ctx, host, facts)
-	return r.conclude(ctx, host, facts, expiry, cmp.Or(enrolErr, publishErr))
+	again := status.Sooner(expiry, ctrl.Result{RequeueAfter: facts.again})
+	return r.conclude(ctx, host, facts, again, cmp.Or(enrolErr, publishErr))
 }
 
 // elsewhereChanged tells errors that say nothing about the Host but that it, or one of its objects, was read too early.
 func elsewhereChanged(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || errors.Is(err, context.Canceled)
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || status.InTerminatingNamespace(err) || errors.Is(err, context.Canceled)
 }
 
 // conclude writes the conditions and says when to look again. Without facts only Ready is known.

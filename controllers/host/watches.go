@@ -50,7 +50,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.Host{}, builder.WithPredicates(hostChanged)).
-		Owns(&v1alpha1.ScheduleSet{}, builder.WithPredicates(setChanged)).
+		Watches(&v1alpha1.ScheduleSet{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(setChanged)). // of its name
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Schedule{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSchedule), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMaintenance), builder.WithPredicates(maintenanceChanged, sinceStart)).

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/maintenance"
+	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
 // keepDefaults gives each host that no RepoMaintenance selects one of its own, and takes it away when people's own selects the host, even an invalid one:
@@ -54,7 +54,7 @@ func (r *repositories) makeDefault(ctx context.Context, host *v1alpha1.Host) err
 	}
 	err := r.client.Create(ctx, m, client.FieldOwner(v1alpha1.ManagerControllers))
 	switch {
-	case apierrors.IsAlreadyExists(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case apierrors.IsAlreadyExists(err), status.InTerminatingNamespace(err):
 		return nil
 	case apierrors.IsInvalid(err):
 		log.FromContext(ctx).Error(err, "the Host gets no default RepoMaintenance: create one that selects it")

@@ -90,6 +90,9 @@ func (r *repositories) maintain(ctx context.Context, req ctrl.Request, repositor
 		if errors.Is(err, errStale) {
 			return ctrl.Result{RequeueAfter: staleDelay}, nil
 		}
+		if status.InTerminatingNamespace(err) {
+			return ctrl.Result{}, nil // what is due goes with its Hosts
+		}
 		if err != nil {
 			return ctrl.Result{}, err
 		}
