@@ -115,6 +115,13 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "cmd", "test", "hack") },
 	},
 	{
+		says:  "clocks and files that are made for tests stay in tests",
+		about: func(path string) bool { return own(path) && !below(path, "test") },
+		forbids: func(_ string, target pkg) bool {
+			return below(target.ImportPath, "agent/clock/clocktest", "agent/atomicfile/atomicfiletest")
+		},
+	},
+	{
 		says:    "controllers/compile and controllers/maintenance are pure: no client, no logger",
 		about:   in("controllers/compile", "controllers/maintenance"),
 		forbids: func(_ string, target pkg) bool { return impure(target.ImportPath) },
