@@ -82,6 +82,10 @@ func TestViolationsNameTheChain(t *testing.T) {
 			packages: []pkg{{ImportPath: module + "/controllers/compile", Imports: []string{"sigs.k8s.io/controller-runtime/pkg/client"}}},
 			want:     "controllers/compile -> sigs.k8s.io/controller-runtime/pkg/client",
 		},
+		"product code with state in memory": {
+			packages: []pkg{{ImportPath: module + "/agent", Imports: []string{module + "/agent/atomicfile/atomicfiletest"}}},
+			want:     "agent -> agent/atomicfile/atomicfiletest",
+		},
 		"product code with test code": {
 			packages: []pkg{{ImportPath: module + "/agent/session", Imports: []string{module + "/test/env"}}},
 			want:     "agent/session -> test/env",

@@ -117,6 +117,13 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "cmd", "test", "hack") },
 	},
 	{
+		says:  "clocks and files that are made for tests stay in tests",
+		about: func(path string) bool { return own(path) && !below(path, "test") },
+		forbids: func(_ string, target pkg) bool {
+			return below(target.ImportPath, "agent/clock/clocktest", "agent/atomicfile/atomicfiletest")
+		},
+	},
+	{
 		says:    "controllers/compile, controllers/maintenance and controllers/overdue are pure: no client, no logger",
 		about:   in("controllers/compile", "controllers/maintenance", "controllers/overdue"),
 		forbids: func(_ string, target pkg) bool { return impure(target.ImportPath) },

@@ -241,7 +241,7 @@ func (a *Agent) Fire(schedule, group, nominal string) error {
 	}
 	s := a.schedule(schedule)
 	if s == nil {
-		return fmt.Errorf("Schedule %s: %w", schedule, errNotInSet)
+		return fmt.Errorf("schedule %s: %w", schedule, errNotInSet)
 	}
 	for _, g := range s.Groups {
 		if g != group {
@@ -254,7 +254,7 @@ func (a *Agent) Fire(schedule, group, nominal string) error {
 		})
 		return nil
 	}
-	return fmt.Errorf("SourceGroup %s of Schedule %s: %w", group, schedule, errNotInSet)
+	return fmt.Errorf("source group %s of schedule %s: %w", group, schedule, errNotInSet)
 }
 
 // Report brings a durable report into the outbox, as it is.

@@ -42,7 +42,7 @@ type Options struct {
 
 	// Rate is how many agents begin to connect per second; 0 means all at once.
 	Rate float64
-	// Cron lets the schedules of the sets fire by the Clock; without it, fires come from Fire alone. It costs a goroutine and some 4 KB per agent.
+	// Cron lets the schedules of the sets fire by the Clock; without it, fires come from Fire alone. It costs each agent a goroutine.
 	Cron bool
 	// Behaviour says how jobs and repositories fare; default: all is well at once.
 	Behaviour Behaviour
@@ -58,15 +58,15 @@ func (o *Options) complete() error {
 	}
 	switch {
 	case o.Namespace == "":
-		return errors.New("Namespace is missing")
+		return errors.New("no Namespace")
 	case o.Count < 1:
-		return fmt.Errorf("Count is %d, want 1 at least", o.Count)
+		return fmt.Errorf("the Count is %d, want 1 at least", o.Count)
 	case len(o.SigningKeys) == 0:
-		return errors.New("SigningKeys are missing: take those of the controllers, for instance with stack.SigningKeys")
+		return errors.New("no SigningKeys: take those of the controllers, for instance with stack.SigningKeys")
 	case o.Rate < 0:
-		return fmt.Errorf("Rate is %v, want 0 or more", o.Rate)
+		return fmt.Errorf("the Rate is %v, want 0 or more", o.Rate)
 	case slices.ContainsFunc(o.Sources, func(a netip.Addr) bool { return !a.IsValid() }):
-		return errors.New("Sources has an address that is none")
+		return errors.New("an address in Sources is none")
 	}
 	if o.Prefix == "" {
 		o.Prefix = "sim-"

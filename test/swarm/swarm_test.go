@@ -103,10 +103,15 @@ func (w *world) showLogs() {
 	}
 }
 
+// patience grows with the fleet.
+func (w *world) patience() time.Duration {
+	return patience + time.Duration(len(w.Agents()))*200*time.Millisecond
+}
+
 // wait until something is true of agents.
 func (w *world) wait(what string, agents []*swarm.Agent, ok func(*swarm.Agent) bool) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.Context(), w.patience())
 	defer cancel()
 	began := time.Now()
 	w.must(w.WaitFor(ctx, what, agents, ok))
@@ -205,7 +210,7 @@ func TestAFleetLivesThroughLabelsFiresAndADrain(t *testing.T) {
 	w.group("data", "web", "nightly")
 	w.group("dumps", "db", "weekly")
 	w.must(w.Fleet.Create(t.Context(), w.Client))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), w.patience())
 	defer cancel()
 	w.must(w.Published(ctx, w.Client))
 	all := w.Agents()
@@ -223,6 +228,8 @@ func TestAFleetLivesThroughLabelsFiresAndADrain(t *testing.T) {
 		}
 	}
 
+	mark, err := w.CP.AuditMark()
+	w.must(err)
 	const nominal = "2026-03-01T02:30"
 	if fired := w.Fire("nightly", "data", nominal); fired != n {
 		t.Errorf("%d agents fired, want %d", fired, n)
@@ -232,6 +239,9 @@ func TestAFleetLivesThroughLabelsFiresAndADrain(t *testing.T) {
 	if counts.Fires != int64(n) || counts.Admitted != int64(n) || counts.ReportsDiscarded != 0 || counts.Waiting != 0 {
 		t.Errorf("counts are %+v", counts)
 	}
+	entries, _, err := w.CP.AuditSince(mark)
+	w.must(err)
+	t.Logf("writes for %d results:\n%s", n, env.CountWrites(entries, env.InNamespace(w.ns)))
 	got, err := w.results(t.Context(), "nightly", "data", nominal)
 	w.must(err)
 	want := fmt.Sprint(map[v1alpha1.JobResult]int{v1alpha1.ResultSucceeded: n - 2*tenth, v1alpha1.ResultFailed: tenth, v1alpha1.ResultCompletedWithErrors: tenth})
