@@ -35,7 +35,7 @@ func (o *options) check() error {
 	if o.tokenTTL < minTokenTTL || o.tokenTTL > maxTokenTTL {
 		return fmt.Errorf("--token-ttl is %s, it must be between %s and %s", o.tokenTTL, minTokenTTL, maxTokenTTL)
 	}
-	return nil
+	return o.webhook.check()
 }
 
 // pinsOf returns the pins of the certificates in a PEM file: "sha256:" and the base64 of the SHA-256 of the SubjectPublicKeyInfo.

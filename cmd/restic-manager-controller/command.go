@@ -37,6 +37,7 @@ type options struct {
 	probeAddress    string
 	logLevel        string
 	logFormat       string
+	webhook         webhookOptions
 }
 
 func newCommand() *cobra.Command {
@@ -62,6 +63,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where metrics are served over HTTP; 0 for nowhere")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served over HTTP; 0 for nowhere")
 
+	o.webhook.addFlags(command)
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
 
@@ -119,6 +121,9 @@ func (o *options) run(ctx context.Context) error {
 	if err := controllers.Setup(mgr, controllers.Options{
 		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, Keys: keys,
 	}); err != nil {
+		return err
+	}
+	if err := o.webhook.setup(mgr, o.namespace, o.watchNamespaces); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

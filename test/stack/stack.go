@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,8 +49,10 @@ type Stack struct {
 	Rest       *env.RestServer
 	AppendOnly *env.RestServer
 	Controller *env.Process
-	Replicas   []*Gateway
-	Balancer   *Balancer
+	// Webhook is where the controllers answer the API server.
+	Webhook  string
+	Replicas []*Gateway
+	Balancer *Balancer
 	// URL is where agents find the gateway.
 	URL string
 
@@ -194,12 +197,23 @@ func (s *Stack) startController(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	port, err := env.FreePort()
+	if err != nil {
+		return err
+	}
+	s.Webhook = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err := DeployWebhook(ctx, s.CP, s.Webhook); err != nil {
+		return err
+	}
 	args := append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace, "--gateway-url=" + s.URL, "--gateway-ca-file=" + s.CA.CertFile,
 		"--metrics-bind-address=0", "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
+		"--webhook-bind-address=" + s.Webhook, "--webhook-names=127.0.0.1",
 	}, s.ControllerArgs...)
-	s.Controller, err = env.StartProcess(ctx, s.program("restic-manager-controller", "controller", args, probe))
-	return err
+	if s.Controller, err = env.StartProcess(ctx, s.program("restic-manager-controller", "controller", args, probe)); err != nil {
+		return err
+	}
+	return env.Poll(ctx, time.Minute, "an answer of the admission webhook", func(ctx context.Context) error { return WebhookAnswers(ctx, s.CP) })
 }
 
 func (s *Stack) program(binary, name string, args []string, probePort int) env.Command {
