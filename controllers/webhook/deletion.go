@@ -39,10 +39,11 @@ func keepGroup(ctx context.Context, see sight, user string, group *v1alpha1.Sour
 		return "", nil, err
 	}
 	if group.Annotations[v1alpha1.AnnotationAllowDeletion] == "true" {
-		return "", []string{fmt.Sprintf("%s still named it: their condition SourceGroupsFound says so", listed(names))}, nil
+		return "", []string{fmt.Sprintf("SourceGroup %q was named by %s: what it backed up is backed up no more", group.Name, listed(names))}, nil
 	}
-	return fmt.Sprintf("SourceGroup %q is named by %s: take it out of spec.sourceGroups there, or delete what names it first. "+
-		"To delete it all the same: kubectl -n %s annotate sourcegroup %s %s=true", group.Name, listed(names), group.Namespace, group.Name, v1alpha1.AnnotationAllowDeletion), nil, nil
+	return fmt.Sprintf("SourceGroup %q is named by %s: take it out of spec.sourceGroups there, or delete the %s first. "+
+		"To delete it all the same: kubectl -n %s annotate sourcegroup %s %s=true",
+		group.Name, listed(names), kindOf(names), group.Namespace, group.Name, v1alpha1.AnnotationAllowDeletion), nil, nil
 }
 
 // collectsGarbage tells the controller manager's garbage collector, with an account of its own or without.
@@ -65,13 +66,15 @@ func namedBy(group *v1alpha1.SourceGroup, schedules []v1alpha1.Schedule) []strin
 }
 
 func listed(names []string) string {
-	what, shown := "Schedule", names
-	if len(names) > 1 {
-		what = "Schedules"
-	}
-	more := ""
 	if left := len(names) - maxNames; left > 0 {
-		shown, more = names[:maxNames], fmt.Sprintf(" and %d more", left)
+		return fmt.Sprintf("%s %s and %d more", kindOf(names), strings.Join(names[:maxNames], ", "), left)
 	}
-	return what + " " + strings.Join(shown, ", ") + more
+	return kindOf(names) + " " + strings.Join(names, ", ")
+}
+
+func kindOf(names []string) string {
+	if len(names) == 1 {
+		return "Schedule"
+	}
+	return "Schedules"
 }
