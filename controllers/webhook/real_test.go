@@ -177,12 +177,14 @@ func groupNames(t *testing.T, f *fixture) []string {
 
 func TestANamespaceGoesWithAllThatIsInIt(t *testing.T) {
 	f := newFixture(t)
-	for i := range 20 {
-		f.apply("SourceGroup", fmt.Sprintf("group-%d", i), `{hostSelector: {}, includes: [/etc]}`)
-	}
 	var all []string
 	for i := range 20 {
-		all = append(all, fmt.Sprintf("group-%d", i))
+		group := &v1alpha1.SourceGroup{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: fmt.Sprintf("group-%d", i)}}
+		group.Spec = v1alpha1.SourceGroupSpec{Selector: v1alpha1.Selector{HostSelector: &metav1.LabelSelector{}}, Includes: []string{"/etc"}}
+		if err := f.client.Create(t.Context(), group); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, group.Name)
 	}
 	f.apply("Schedule", "nightly", `{cron: "@daily", sourceGroups: [`+strings.Join(all, ", ")+`]}`)
 	if _, err := f.cp.Kubectl(t.Context(), "delete", "namespace", f.namespace, "--timeout=60s"); err != nil {

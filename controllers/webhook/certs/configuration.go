@@ -56,6 +56,7 @@ func (k *Keeper) tryPublish(ctx context.Context, bundle []byte) (seen, error) {
 	if err := k.Client.Patch(ctx, configuration, patch, client.FieldOwner(v1alpha1.ManagerControllers)); err != nil {
 		return at, err
 	}
+	at.version = configuration.ResourceVersion // what was just written is no news
 	k.Log.Info("wrote the webhook's authorities into its configuration", "configuration", k.Configuration)
 	return at, nil
 }

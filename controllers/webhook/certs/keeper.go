@@ -160,6 +160,7 @@ func (k *Keeper) trySecret(ctx context.Context) (material, seen, error) {
 	if err != nil {
 		return material{}, at, err
 	}
+	at.version = secret.ResourceVersion // what was just written is no news
 	k.Log.Info("made for the webhook: "+strings.Join(what, " and "), "secret", SecretName, "names", namesOf(renewed.certificate.Leaf),
 		"expires", renewed.certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	if !create && len(problems) > 0 {
