@@ -33,7 +33,9 @@ func reader(t *testing.T, broken bool, objects ...client.Object) client.Client {
 	builder := fake.NewClientBuilder().WithScheme(kinds(t)).WithObjects(objects...)
 	if broken {
 		builder = builder.WithInterceptorFuncs(interceptor.Funcs{
-			Get:  func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error { return errDown },
+			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+				return errDown
+			},
 			List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return errDown },
 		})
 	}

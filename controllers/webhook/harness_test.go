@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,10 +35,7 @@ const (
 	operatorNamespace = "restic-manager-system"
 )
 
-var (
-	installed     sync.Once
-	errStillAsked = errors.New("the API server still asks the webhook")
-)
+var installed sync.Once
 
 // install applies what a webhook needs: the account, its permissions and the policy that bounds them.
 func install(t *testing.T) *env.ControlPlane {
@@ -101,7 +97,9 @@ func (f *fixture) deploy(t *testing.T) {
 
 func (f *fixture) awaitAnswer(t *testing.T) {
 	t.Helper()
-	env.Eventually(t, patience, "the webhook answers", func(ctx context.Context) error { return stack.WebhookAnswers(ctx, f.cp) })
+	if err := stack.AwaitWebhook(t.Context(), f.cp); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func freeAddress(t *testing.T) string {
@@ -174,19 +172,10 @@ func (f *fixture) apply(kind, name, spec string) string {
 	return f.kubectl(manifest, "apply", "-f", "-")
 }
 
-// unchecked has an object written as before there was a webhook.
+// unchecked has objects written as before there was a webhook.
 func (f *fixture) unchecked(write func()) {
 	f.t.Helper()
-	if _, err := f.cp.Kubectl(f.t.Context(), "delete", "validatingwebhookconfiguration", ConfigurationName); err != nil {
+	if err := stack.Unchecked(f.t.Context(), f.cp, f.address, func() error { write(); return nil }); err != nil {
 		f.t.Fatal(err)
 	}
-	env.Eventually(f.t, patience, "nobody is asked", func(ctx context.Context) error {
-		if stack.WebhookAnswers(ctx, f.cp) == nil {
-			return errStillAsked
-		}
-		return nil
-	})
-	write()
-	f.deploy(f.t)
-	f.awaitAnswer(f.t)
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -213,7 +212,7 @@ func (s *Stack) startController(ctx context.Context) error {
 	if s.Controller, err = env.StartProcess(ctx, s.program("restic-manager-controller", "controller", args, probe)); err != nil {
 		return err
 	}
-	return env.Poll(ctx, time.Minute, "an answer of the admission webhook", func(ctx context.Context) error { return WebhookAnswers(ctx, s.CP) })
+	return AwaitWebhook(ctx, s.CP)
 }
 
 func (s *Stack) program(binary, name string, args []string, probePort int) env.Command {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"sigs.k8s.io/yaml"
@@ -47,6 +48,8 @@ func DeployWebhook(ctx context.Context, cp *env.ControlPlane, address string) er
 	return errors.New("config/webhook has no ValidatingWebhookConfiguration")
 }
 
+const webhookPatience = time.Minute
+
 // neverFires is what the schema takes and the webhook does not.
 const neverFires = `apiVersion: backup.restic-manager.io/v1alpha1
 kind: Schedule
@@ -63,4 +66,29 @@ func WebhookAnswers(ctx context.Context, cp *env.ControlPlane) error {
 		return err
 	}
 	return nil
+}
+
+// Unchecked runs write while the API server does not ask the webhook at an address, for objects as they were written before there was one.
+func Unchecked(ctx context.Context, cp *env.ControlPlane, address string, write func() error) error {
+	if _, err := cp.Kubectl(ctx, "delete", "validatingwebhookconfiguration", "restic-manager"); err != nil {
+		return err
+	}
+	err := env.Poll(ctx, webhookPatience, "the API server to ask no webhook", func(ctx context.Context) error {
+		if WebhookAnswers(ctx, cp) == nil {
+			return errors.New("it still asks")
+		}
+		return nil
+	})
+	if err == nil {
+		err = write()
+	}
+	if err := errors.Join(err, DeployWebhook(ctx, cp, address)); err != nil {
+		return err
+	}
+	return AwaitWebhook(ctx, cp)
+}
+
+// AwaitWebhook waits until the API server asks the webhook.
+func AwaitWebhook(ctx context.Context, cp *env.ControlPlane) error {
+	return env.Poll(ctx, webhookPatience, "an answer of the admission webhook", func(ctx context.Context) error { return WebhookAnswers(ctx, cp) })
 }
