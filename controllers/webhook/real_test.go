@@ -162,6 +162,46 @@ func TestAGroupThatSchedulesNameStays(t *testing.T) {
 		"delete", "sourcegroup", "srv")
 }
 
+// What tools do that delete in an order of their own: they go on after a refusal, and a second try finds nothing that holds.
+func TestAWrongOrderIsMendedByASecondTry(t *testing.T) {
+	f := newFixture(t)
+	const both = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: SourceGroup
+metadata: {name: etc}
+spec: {hostSelector: {}, includes: [/etc]}
+---
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: Schedule
+metadata: {name: nightly}
+spec: {cron: "@daily", sourceGroups: [etc]}
+`
+	f.kubectl(both, "apply", "-f", "-")
+	first := f.kubectl(both, "delete", "-f", "-")
+	if !strings.Contains(first, `schedule.backup.restic-manager.io "nightly" deleted`) || !strings.Contains(first, `SourceGroup "etc" is named by Schedule nightly`) {
+		t.Errorf("the first try: %s", first)
+	}
+	if second := f.kubectl(both, "delete", "--ignore-not-found", "-f", "-"); second != `sourcegroup.backup.restic-manager.io "etc" deleted from shop namespace` {
+		t.Errorf("the second try: %s", second)
+	}
+}
+
+// Who follows the quickstart reads no warning.
+func TestTheSamplesRaiseNoWarning(t *testing.T) {
+	f := newFixture(t)
+	root, err := env.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err := f.cp.Kubectl(t.Context(), "kustomize", filepath.Join(root, "config", "samples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := f.kubectl(strings.ReplaceAll(rendered, ": shop", ": "+f.namespace), "apply", "-f", "-"); strings.Contains(said, "spec.") || !strings.Contains(said, "schedule.backup.restic-manager.io/nightly created") {
+		t.Errorf("kubectl says %s", said)
+	}
+}
+
 func groupNames(t *testing.T, f *fixture) []string {
 	t.Helper()
 	list := &v1alpha1.SourceGroupList{}
@@ -187,7 +227,7 @@ func TestANamespaceGoesWithAllThatIsInIt(t *testing.T) {
 		all = append(all, group.Name)
 	}
 	f.apply("Schedule", "nightly", `{cron: "@daily", sourceGroups: [`+strings.Join(all, ", ")+`]}`)
-	if _, err := f.cp.Kubectl(t.Context(), "delete", "namespace", f.namespace, "--timeout=60s"); err != nil {
+	if _, err := f.cp.Kubectl(t.Context(), "delete", "namespace", f.namespace, "--timeout=3m"); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.client.Get(t.Context(), types.NamespacedName{Name: f.namespace}, &corev1.Namespace{}); !apierrors.IsNotFound(err) {

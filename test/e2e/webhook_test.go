@@ -50,7 +50,7 @@ func TestTheWebhookSpeaksUpBeforeAMachineIsTouched(t *testing.T) {
 	}
 
 	// With its namespace all of it goes.
-	if _, err := w.CP.Kubectl(t.Context(), "delete", "namespace", w.ns, "--timeout=60s"); err != nil {
+	if _, err := w.CP.Kubectl(t.Context(), "delete", "namespace", w.ns, "--timeout=3m"); err != nil {
 		t.Error(err)
 	}
 }

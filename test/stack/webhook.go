@@ -37,6 +37,7 @@ func DeployWebhook(ctx context.Context, cp *env.ControlPlane, address string) er
 			to := &configuration.Webhooks[i].ClientConfig
 			to.URL = new("https://" + address + *to.Service.Path)
 			to.Service = nil
+			configuration.Webhooks[i].TimeoutSeconds = new(int32(30)) // machines that run tests are busy
 		}
 		byURL, err := yaml.Marshal(configuration)
 		if err != nil {

@@ -25,7 +25,7 @@ func (k *Keeper) publish(ctx context.Context, bundle []byte) (seen, error) {
 			continue
 		}
 		if err != nil {
-			err = fmt.Errorf("ValidatingWebhookConfiguration %s: %w", k.Configuration, err)
+			err = fmt.Errorf("the ValidatingWebhookConfiguration %s: %w", k.Configuration, err)
 		}
 		return at, err
 	}

@@ -125,7 +125,7 @@ func (k *Keeper) keepSecret(ctx context.Context) (material, seen, error) {
 			continue
 		}
 		if err != nil {
-			err = fmt.Errorf("Secret %s/%s: %w", k.Namespace, SecretName, err)
+			err = fmt.Errorf("the Secret %s/%s: %w", k.Namespace, SecretName, err)
 		}
 		return m, at, err
 	}

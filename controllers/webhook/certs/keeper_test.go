@@ -297,7 +297,7 @@ func TestAConfigurationMayComeLater(t *testing.T) {
 	f := newFixture(t)
 	k := f.start(f.admin)
 	f.eventually("it is told", func(context.Context) error {
-		if f.logged("cannot look after the admission webhook", "ValidatingWebhookConfiguration "+f.namespace+": there is none: apply config/webhook") != 1 {
+		if f.logged("cannot look after the admission webhook", "the ValidatingWebhookConfiguration "+f.namespace+": there is none: apply config/webhook") != 1 {
 			return fmt.Errorf("%q", f.log)
 		}
 		return k.Ready(nil)
