@@ -525,3 +525,21 @@ func (j *HostJob) TargetName() string {
 	}
 	return j.Spec.HostRef.Name
 }
+
+// GroupName is the SourceGroup that the job cannot do without; empty when there is none.
+func (j *HostJob) GroupName() string {
+	switch {
+	case j.Spec.Backup != nil:
+		return j.Spec.Backup.SourceGroup
+	case j.Spec.Restore != nil && j.Spec.Restore.Latest():
+		return j.Spec.Restore.SourceGroup
+	case j.Spec.Forget != nil:
+		return j.Spec.Forget.SourceGroup
+	case j.Spec.Verify != nil:
+		return j.Spec.Verify.SourceGroup
+	}
+	return ""
+}
+
+// Latest tells a restore of a group's newest snapshot from one by its id.
+func (r *RestoreJob) Latest() bool { return r.Snapshot == "" || r.Snapshot == "latest" }

@@ -18,6 +18,8 @@ const (
 	AnnotationScheduleTime = "backup.restic-manager.io/schedule-time"
 	// AnnotationExported on a Secret with minted credentials says that a person keeps a copy outside the cluster: "true".
 	AnnotationExported = "backup.restic-manager.io/credentials-exported"
+	// AnnotationAllowDeletion on a SourceGroup lets it be deleted although Schedules name it: "true".
+	AnnotationAllowDeletion = "backup.restic-manager.io/allow-deletion"
 	// AnnotationEnrolledWith on a Host holds the hash of the token that pinned its identity; written with the identity, in one update.
 	AnnotationEnrolledWith = "backup.restic-manager.io/enrolled-with"
 )

@@ -48,7 +48,7 @@ func (o *options) check() error {
 	if o.tombstoneTTL < minTombstoneTTL || o.tombstoneTTL > maxTombstoneTTL {
 		return fmt.Errorf("--tombstone-ttl is %s, it must be between %s and %s", o.tombstoneTTL, minTombstoneTTL, maxTombstoneTTL)
 	}
-	return nil
+	return o.webhook.check()
 }
 
 // pinsOf returns the pins of the certificates in a PEM file: "sha256:" and the base64 of the SHA-256 of the SubjectPublicKeyInfo.

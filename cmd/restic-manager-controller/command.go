@@ -47,6 +47,7 @@ type options struct {
 	probeAddress    string
 	logLevel        string
 	logFormat       string
+	webhook         webhookOptions
 }
 
 func newCommand() *cobra.Command {
@@ -77,6 +78,7 @@ func newCommand() *cobra.Command {
 	f.IntVar(&o.metricsHosts, "metrics-host-limit", metrics.DefaultHostLimit, "Hosts that have metrics of their own at most; those that come last by namespace and name are left out")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served over HTTP; 0 for nowhere")
 
+	o.webhook.addFlags(command)
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
 
@@ -143,6 +145,9 @@ func (o *options) run(ctx context.Context) error {
 	if err := controllers.Setup(mgr, controllers.Options{
 		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, TombstoneTTL: o.tombstoneTTL, OverdueMinGrace: o.overdueMinGrace, Keys: keys,
 	}); err != nil {
+		return err
+	}
+	if err := o.webhook.setup(mgr, o.namespace, o.watchNamespaces); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/controllers/signing"
 	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/stack"
 )
 
 func TestMain(m *testing.M) { os.Exit(env.Main(m)) }
@@ -39,6 +40,13 @@ func TestCheckNamesTheFlag(t *testing.T) {
 		{"a token that lasts for ever", options{gatewayURL: "https://example.com", tokenTTL: 8 * 24 * time.Hour}, "--token-ttl"},
 		{"tombstones for a moment", options{gatewayURL: "https://example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Second}, "--tombstone-ttl"},
 		{"a token that nobody can use in time", options{gatewayURL: "https://example.com", tokenTTL: time.Second}, "--token-ttl"},
+		{"a webhook everywhere", withWebhook(webhookOptions{address: ":9443", names: []string{"webhook.example.com", "::1"}}), ""},
+		{"no webhook, whatever else is said of it", withWebhook(webhookOptions{address: "0", certDir: "/nonexistent"}), ""},
+		{"a webhook without a port", withWebhook(webhookOptions{address: "127.0.0.1"}), "--webhook-bind-address"},
+		{"a webhook on any port", withWebhook(webhookOptions{address: ":0"}), "--webhook-bind-address"},
+		{"a webhook with a URL for a name", withWebhook(webhookOptions{address: ":9443", names: []string{"https://webhook"}}), "--webhook-names"},
+		{"a webhook with many names", withWebhook(webhookOptions{address: ":9443", names: make([]string, 11)}), "--webhook-names"},
+		{"a webhook with files that are not there", withWebhook(webhookOptions{address: ":9443", certDir: "/nonexistent"}), "--webhook-cert-dir"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,6 +56,10 @@ func TestCheckNamesTheFlag(t *testing.T) {
 			}
 		})
 	}
+}
+
+func withWebhook(w webhookOptions) options {
+	return options{gatewayURL: "https://gateway.example.com", tokenTTL: time.Hour, webhook: w}
 }
 
 func TestPins(t *testing.T) {
@@ -135,11 +147,18 @@ func TestTheProgramLeadsAndEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	probe := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if port, err = env.FreePort(); err != nil {
+		t.Fatal(err)
+	}
+	webhook := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err := stack.DeployWebhook(t.Context(), cp, webhook); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	command := newCommand()
 	command.SetArgs([]string{"--kubeconfig=" + kubeconfig, "--namespace=" + namespace, "--gateway-url=https://gateway.example.com",
-		"--metrics-bind-address=0", "--health-probe-bind-address=" + probe, "--log-level=warn"})
+		"--metrics-bind-address=0", "--health-probe-bind-address=" + probe, "--webhook-bind-address=" + webhook, "--webhook-names=127.0.0.1", "--log-level=warn"})
 	ended := make(chan error, 1)
 	go func() { ended <- command.ExecuteContext(ctx) }()
 
@@ -187,6 +206,8 @@ func TestTheProgramLeadsAndEnds(t *testing.T) {
 		}
 		return nil
 	})
+
+	env.Eventually(t, 30*time.Second, "its webhook answers", func(ctx context.Context) error { return stack.WebhookAnswers(ctx, cp) })
 
 	cancel()
 	if err := <-ended; err != nil {

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/restic-manager/restic-manager/api/cronspec"
@@ -47,9 +46,10 @@ func CheckRetention(group *v1alpha1.SourceGroup) []Finding {
 	}
 	policy := Retention(group.Spec.Retention)
 	if err := policy.Validate(); err != nil {
+		const meanwhile = ". Until it is corrected all snapshots are kept"
 		return []Finding{{
 			Kind: KindSourceGroup, Name: group.Name, Field: "spec.retention", Reason: v1alpha1.ReasonInvalid,
-			Message: fmt.Sprintf("%s. Until it is corrected all snapshots are kept", err),
+			Message: err.Error() + meanwhile, Meanwhile: meanwhile,
 		}}
 	}
 	return nil
@@ -60,7 +60,7 @@ func CheckHost(host *v1alpha1.Host) []Finding {
 	return checkTimeZone(KindHost, host.Name, host.Spec.Bandwidth, "; until it is corrected the windows count in UTC")
 }
 
-func checkTimeZone(kind, name string, b *v1alpha1.Bandwidth, remedy string) []Finding {
+func checkTimeZone(kind, name string, b *v1alpha1.Bandwidth, meanwhile string) []Finding {
 	if b == nil {
 		return nil
 	}
@@ -70,7 +70,7 @@ func checkTimeZone(kind, name string, b *v1alpha1.Bandwidth, remedy string) []Fi
 	}
 	return []Finding{{
 		Kind: kind, Name: name, Field: "spec.bandwidth.timeZone", Reason: v1alpha1.ReasonInvalid,
-		Message: fmt.Sprintf("%s%s", err, remedy),
+		Message: err.Error() + meanwhile, Meanwhile: meanwhile,
 	}}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Kinds of the objects that findings speak of.
@@ -24,7 +25,12 @@ type Finding struct {
 	Reason string
 	// Message is a sentence for a condition; it says what to do.
 	Message string
+	// Meanwhile is the end of Message that says what holds until it is corrected; empty for none.
+	Meanwhile string
 }
+
+// Problem is Message without Meanwhile: what to tell somebody whose change is refused.
+func (f Finding) Problem() string { return strings.TrimSuffix(f.Message, f.Meanwhile) }
 
 // String is for logs and lists.
 func (f Finding) String() string {

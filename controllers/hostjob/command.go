@@ -87,7 +87,7 @@ func addPart(command *wire.JobCommand, f facts) error {
 	case v1alpha1.HostJobRestore:
 		command.Restore = restore(spec.Restore, f.group, command.Host)
 	case v1alpha1.HostJobForget:
-		groups, findings := compile.ForgetGroups(f.sharing, f.groups, groupName(f.job))
+		groups, findings := compile.ForgetGroups(f.sharing, f.groups, f.job.GroupName())
 		if len(groups) == 0 {
 			return nothingToForget(f, findings)
 		}
@@ -103,7 +103,7 @@ func addPart(command *wire.JobCommand, f facts) error {
 			command.Check.ReadDataSubset = c.ReadDataSubset
 		}
 	case v1alpha1.HostJobVerify:
-		groups := compile.VerifyGroups(f.host, f.groups, groupName(f.job))
+		groups := compile.VerifyGroups(f.host, f.groups, f.job.GroupName())
 		if len(groups) == 0 {
 			return nothingToVerify(f)
 		}
@@ -128,7 +128,7 @@ func nothingToForget(f facts, findings []compile.Finding) error {
 		}
 		return f.refuse(v1alpha1.ReasonNothingToDo, "nothing can be forgotten: %s", strings.Join(parts, "; "))
 	}
-	if name := groupName(f.job); name != "" {
+	if name := f.job.GroupName(); name != "" {
 		if f.group.Spec.Retention == nil {
 			return f.refuse(v1alpha1.ReasonNothingToDo, "spec.forget.sourceGroup: SourceGroup %q has no spec.retention, so all its snapshots are kept: say there what to keep", name)
 		}
@@ -139,7 +139,7 @@ func nothingToForget(f facts, findings []compile.Finding) error {
 }
 
 func nothingToVerify(f facts) error {
-	if name := groupName(f.job); name != "" {
+	if name := f.job.GroupName(); name != "" {
 		return f.refuse(v1alpha1.ReasonNothingToDo, "spec.verify.sourceGroup: SourceGroup %q is not for Host %q, or not valid: name another group", name, f.host.Name)
 	}
 	return f.refuse(v1alpha1.ReasonNothingToDo, "no valid SourceGroup is for Host %q, so there are no snapshots to restore from: create one", f.host.Name)
@@ -156,10 +156,6 @@ func encodable(command wire.JobCommand) error {
 	return nil
 }
 
-func latest(r *v1alpha1.RestoreJob) bool {
-	return r.Snapshot == "" || r.Snapshot == wire.LatestSnapshot
-}
-
 // restore names a snapshot by its id, or the newest one by the group's tag and this host's name.
 func restore(spec *v1alpha1.RestoreJob, group *v1alpha1.SourceGroup, host wire.HostRef) *wire.Restore {
 	r := &wire.Restore{
@@ -171,7 +167,7 @@ func restore(spec *v1alpha1.RestoreJob, group *v1alpha1.SourceGroup, host wire.H
 		DryRun:    spec.DryRun,
 		Verify:    spec.Verify,
 	}
-	if latest(spec) {
+	if spec.Latest() {
 		r.Snapshot, r.ResticHost, r.Tag = wire.LatestSnapshot, host.ResticHost(), group.TagOrName()
 	}
 	return r

@@ -154,7 +154,7 @@ func hinders(f facts) error {
 	case f.target == nil:
 		return status.Waiting(v1alpha1.ReasonHostNotFound, 0, "spec.targetRef: there is no Host %q in this namespace: create it, or create the job for another one", f.job.TargetName())
 	}
-	name := groupName(f.job)
+	name := f.job.GroupName()
 	switch {
 	case name == "":
 		return nil
@@ -171,21 +171,6 @@ func hinders(f facts) error {
 		return status.Waiting(v1alpha1.ReasonNoSharedHost, 0, "spec.backup.sourceGroup: SourceGroup %q is not for Host %q: change its hostRef or hostSelector, or name another group", name, host)
 	}
 	return nil
-}
-
-// groupName is the group that the job cannot do without; empty when there is none.
-func groupName(job *v1alpha1.HostJob) string {
-	switch {
-	case job.Spec.Backup != nil:
-		return job.Spec.Backup.SourceGroup
-	case job.Spec.Restore != nil && latest(job.Spec.Restore):
-		return job.Spec.Restore.SourceGroup
-	case job.Spec.Forget != nil:
-		return job.Spec.Forget.SourceGroup
-	case job.Spec.Verify != nil:
-		return job.Spec.Verify.SourceGroup
-	}
-	return ""
 }
 
 func otherwise(job *v1alpha1.HostJob) string {

@@ -61,7 +61,7 @@ func (r *Reconciler) gatherHosts(ctx context.Context, seen *facts) error {
 
 func (r *Reconciler) gatherGroups(ctx context.Context, seen *facts) error {
 	job := seen.job
-	if name := groupName(job); name != "" {
+	if name := job.GroupName(); name != "" {
 		group := &v1alpha1.SourceGroup{}
 		found, err := r.find(ctx, job.Namespace, name, group)
 		if err != nil {

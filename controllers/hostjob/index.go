@@ -57,7 +57,7 @@ func jobKeys(object client.Object) []string {
 	if target := job.TargetName(); target != job.Spec.HostRef.Name {
 		keys = append(keys, keyHost(target))
 	}
-	if name := groupName(job); name != "" {
+	if name := job.GroupName(); name != "" {
 		keys = append(keys, keyGroup(name))
 	}
 	if usesGroups(job) {

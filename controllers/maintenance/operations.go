@@ -2,6 +2,7 @@ package maintenance
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -72,10 +73,24 @@ func (o Operation) StatusOf(m *v1alpha1.MaintenanceStatus) **v1alpha1.OperationS
 	return &m.Verify
 }
 
-// CheckSpec tells what in a spec cannot work on any repository, as a sentence that begins with the field.
-func CheckSpec(spec *v1alpha1.RepoMaintenanceSpec) error {
+// Problem is what in a spec cannot work on any repository.
+type Problem struct {
+	// Field is a path such as spec.forget.cron.
+	Field string
+	// Message is a sentence that says what to write instead.
+	Message string
+}
+
+// Problems tells everything in a spec that cannot work on any repository, each field once.
+func Problems(spec *v1alpha1.RepoMaintenanceSpec) []Problem {
+	var problems []Problem
+	add := func(field string, err error) {
+		if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Field == field }) {
+			problems = append(problems, Problem{field, err.Error()})
+		}
+	}
 	if _, err := metav1.LabelSelectorAsSelector(spec.HostSelector); err != nil {
-		return fmt.Errorf("spec.hostSelector: %w", err)
+		add("spec.hostSelector", err)
 	}
 	for _, o := range Operations {
 		cadence := o.CadenceOf(spec)
@@ -87,8 +102,16 @@ func CheckSpec(spec *v1alpha1.RepoMaintenanceSpec) error {
 			if strings.HasPrefix(err.Error(), "timeZone") {
 				field = "spec.timeZone"
 			}
-			return fmt.Errorf("%s: %w", field, err)
+			add(field, err)
 		}
+	}
+	return problems
+}
+
+// CheckSpec returns the first of Problems as a sentence that begins with the field.
+func CheckSpec(spec *v1alpha1.RepoMaintenanceSpec) error {
+	if problems := Problems(spec); len(problems) > 0 {
+		return fmt.Errorf("%s: %s", problems[0].Field, problems[0].Message)
 	}
 	return nil
 }

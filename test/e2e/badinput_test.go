@@ -9,15 +9,17 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/test/env"
 	"github.com/restic-manager/restic-manager/test/stack"
 )
 
+// Not beside the others: for a moment the API server asks no webhook.
 func TestABadScheduleIsToldAndTheRestWorks(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, "bad-schedule")
 	w.host("one")
 	w.host("two")
@@ -40,11 +42,28 @@ func TestABadScheduleIsToldAndTheRestWorks(t *testing.T) {
 		}, v1alpha1.ConditionSourceGroupsFound, []string{v1alpha1.ReasonNoSharedHost, "elsewhere"}},
 	}
 	good := w.schedule("good", "0 3 * * *", "data")
+	var invalid []client.Object
 	for _, test := range tests {
-		s := &v1alpha1.Schedule{ObjectMeta: metav1.ObjectMeta{Name: test.name}, Spec: v1alpha1.ScheduleSpec{Cron: "0 3 * * *", SourceGroups: []string{"data"}}}
+		s := &v1alpha1.Schedule{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: test.name}, Spec: v1alpha1.ScheduleSpec{Cron: "0 3 * * *", SourceGroups: []string{"data"}}}
 		test.edit(&s.Spec)
-		w.create(s)
+		switch err := w.Create(t.Context(), s.DeepCopy()); {
+		case test.condition != v1alpha1.ConditionReady:
+			w.must(err)
+		case !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), test.contains[1]):
+			t.Errorf("%s: the webhook says %v", test.name, err)
+		default:
+			invalid = append(invalid, s)
+		}
 	}
+	// Without the webhook they are taken.
+	w.must(stack.Unchecked(t.Context(), w.CP, w.Webhook, func() error {
+		for _, s := range invalid {
+			if err := w.Create(t.Context(), s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	for _, test := range tests {
 		s := &v1alpha1.Schedule{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: test.name}}
 		w.condition(s, func() []metav1.Condition { return s.Status.Conditions }, test.condition, metav1.ConditionFalse, test.contains...)

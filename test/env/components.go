@@ -116,6 +116,7 @@ func (c *ControlPlane) apiServerCommand() Command {
 			"--secure-port=" + strconv.Itoa(c.state.APIServerPort),
 			"--endpoint-reconciler-type=none", // would refuse a loopback address
 			"--service-cluster-ip-range=10.96.0.0/24",
+			"--enable-aggregator-routing", // no kube-proxy: a webhook behind a Service fails at once instead of at its timeout
 			"--authorization-mode=Node,RBAC",
 			"--client-ca-file=" + c.pki.ca.CertFile,
 			"--tls-cert-file=" + c.pki.server.CertFile, "--tls-private-key-file=" + c.pki.server.KeyFile,

@@ -80,14 +80,10 @@ func (c *ControlPlane) KubectlAs(ctx context.Context, kubeconfig string, args ..
 
 // KubectlInput is KubectlAs with something on stdin, for "apply -f -".
 func (c *ControlPlane) KubectlInput(ctx context.Context, kubeconfig, stdin string, args ...string) (string, error) {
-	path, err := Binary(c.options.BinDir, Kubectl)
+	cmd, err := c.kubectlCommand(ctx, kubeconfig, stdin, args)
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	// HOME holds kubectl's discovery cache, which must not outlive the control plane.
-	cmd.Env = []string{"KUBECONFIG=" + kubeconfig, "HOME=" + c.Dir, "PATH=" + os.Getenv("PATH")}
-	cmd.Stdin = strings.NewReader(stdin)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -95,6 +91,28 @@ func (c *ControlPlane) KubectlInput(ctx context.Context, kubeconfig, stdin strin
 		return string(out), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
 	}
 	return string(out), nil
+}
+
+// KubectlSays runs kubectl as admin and returns all that a person reads, warnings and errors too. The error is its exit status.
+func (c *ControlPlane) KubectlSays(ctx context.Context, stdin string, args ...string) (string, error) {
+	cmd, err := c.kubectlCommand(ctx, c.AdminKubeconfig, stdin, args)
+	if err != nil {
+		return "", err
+	}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (c *ControlPlane) kubectlCommand(ctx context.Context, kubeconfig, stdin string, args []string) (*exec.Cmd, error) {
+	path, err := Binary(c.options.BinDir, Kubectl)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	// HOME holds kubectl's discovery cache, which must not outlive the control plane.
+	cmd.Env = []string{"KUBECONFIG=" + kubeconfig, "HOME=" + c.Dir, "PATH=" + os.Getenv("PATH")}
+	cmd.Stdin = strings.NewReader(stdin)
+	return cmd, nil
 }
 
 // InstallCRDs applies the CustomResourceDefinitions in a file or a folder and waits until the API server serves them.

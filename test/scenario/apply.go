@@ -25,6 +25,7 @@ var overlay = template.Must(template.New("").Parse(`apiVersion: kustomize.config
 kind: Kustomization
 resources:
 - {{.Samples}}
+sortOptions: {order: fifo}
 patches:
 - target: {kind: Host, name: web-1}
   patch: |

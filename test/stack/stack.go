@@ -51,8 +51,10 @@ type Stack struct {
 	Rest       *env.RestServer
 	AppendOnly *env.RestServer
 	Controller *env.Process
-	Replicas   []*Gateway
-	Balancer   *Balancer
+	// Webhook is where the controllers answer the API server.
+	Webhook  string
+	Replicas []*Gateway
+	Balancer *Balancer
 	// URL is where agents find the gateway.
 	URL string
 	// ControllerMetrics is where the controllers serve metrics, host:port.
@@ -208,12 +210,21 @@ func (s *Stack) startController(ctx context.Context) error {
 	if s.ControllerMetrics, err = freeAddress(); err != nil {
 		return err
 	}
+	if s.Webhook, err = freeAddress(); err != nil {
+		return err
+	}
+	if err := DeployWebhook(ctx, s.CP, s.Webhook); err != nil {
+		return err
+	}
 	args := append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace, "--gateway-url=" + s.URL, "--gateway-ca-file=" + s.CA.CertFile,
 		"--metrics-bind-address=" + s.ControllerMetrics, "--health-probe-bind-address=127.0.0.1:" + strconv.Itoa(probe),
+		"--webhook-bind-address=" + s.Webhook, "--webhook-names=127.0.0.1",
 	}, s.ControllerArgs...)
-	s.Controller, err = env.StartProcess(ctx, s.program("restic-manager-controller", "controller", args, probe))
-	return err
+	if s.Controller, err = env.StartProcess(ctx, s.program("restic-manager-controller", "controller", args, probe)); err != nil {
+		return err
+	}
+	return AwaitWebhook(ctx, s.CP)
 }
 
 func freeAddress() (string, error) {

@@ -1,0 +1,208 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+)
+
+//+kubebuilder:rbac:groups="",namespace=restic-manager-system,resources=secrets,verbs=get;create
+//+kubebuilder:rbac:groups="",namespace=restic-manager-system,resources=secrets,resourceNames=restic-manager-webhook-tls,verbs=get;list;watch;update
+
+const (
+	// retryPause is between tries when a permission or an object is missing, and between looks when nothing can be watched.
+	retryPause = 10 * time.Minute
+	// outagePause is between tries when the API server does not answer.
+	outagePause = 15 * time.Second
+	// eventPause is the least time between two rounds, however many changes there are.
+	eventPause = 2 * time.Second
+	// maxRaces is how often a lost race is tried again at once: each means that another replica got on.
+	maxRaces = 5
+)
+
+// Keeper keeps a certificate for the webhook. Each replica has one.
+type Keeper struct {
+	// Client reads, writes and watches live.
+	Client client.WithWatch
+	// Namespace of the operator, where the Secret is.
+	Namespace string
+	// Configuration is the name of the ValidatingWebhookConfiguration.
+	Configuration string
+	// Names by which API servers reach this replica, DNS names or IP addresses.
+	Names []string
+	Clock clock.WithTicker
+	Log   logr.Logger
+
+	certificate atomic.Pointer[tls.Certificate]
+	looked      atomic.Bool
+	told        map[string]string // what hinders, by part
+}
+
+// GetCertificate is for tls.Config.
+func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c := k.certificate.Load(); c != nil {
+		return c, nil
+	}
+	return nil, errors.New("the webhook has no certificate yet")
+}
+
+// Ready is a readiness check: it passes once the Keeper has tried, also where it could not do it. The controllers work without the webhook.
+func (k *Keeper) Ready(*http.Request) error {
+	if !k.looked.Load() {
+		return errors.New("the webhook's certificate was not looked for yet")
+	}
+	return nil
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: it runs on every replica.
+func (*Keeper) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable.
+func (k *Keeper) Start(ctx context.Context) error {
+	k.told = map[string]string{}
+	for ctx.Err() == nil {
+		until, seen := k.round(ctx)
+		k.looked.Store(true)
+		k.wait(ctx, until, seen)
+	}
+	return nil
+}
+
+// round brings everything up to date. It returns when to look again, and what to watch until then.
+func (k *Keeper) round(ctx context.Context) (time.Time, []seen) {
+	now := k.Clock.Now()
+	m, secret, err := k.keepSecret(ctx)
+	if k.tell(ctx, "certificate", err); err != nil {
+		return now.Add(pauseAfter(err)), []seen{secret}
+	}
+	k.certificate.Store(m.certificate)
+	until := next(m, k.Names)
+	configuration, err := k.publish(ctx, m.caBundle())
+	k.tell(ctx, "configuration", err)
+	if err != nil {
+		until = earlier(until, now.Add(pauseAfter(err)))
+	}
+	if !secret.watchable() || !configuration.watchable() {
+		until = earlier(until, now.Add(retryPause))
+	}
+	return until, []seen{secret, configuration}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// pauseAfter tells what only a person can help from what passes by itself.
+func pauseAfter(err error) time.Duration {
+	var answer apierrors.APIStatus
+	if errors.Is(err, errAbsent) || errors.As(err, &answer) && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)) {
+		return retryPause
+	}
+	return outagePause
+}
+
+// keepSecret reads the Secret, renews what is due in it, and returns what it holds then.
+func (k *Keeper) keepSecret(ctx context.Context) (material, seen, error) {
+	for try := 1; ; try++ {
+		m, at, err := k.trySecret(ctx)
+		if try < maxRaces && (apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)) {
+			continue
+		}
+		if err != nil {
+			err = fmt.Errorf("the Secret %s/%s: %w", k.Namespace, SecretName, err)
+		}
+		return m, at, err
+	}
+}
+
+func (k *Keeper) trySecret(ctx context.Context) (material, seen, error) {
+	secret, at, err := k.readSecret(ctx)
+	if err != nil {
+		return material{}, at, err
+	}
+	create := secret == nil
+	var problems []string
+	var m material
+	if create {
+		secret = emptySecret(k.Namespace)
+	} else if m, problems = parse(secret.Data); !secret.DeletionTimestamp.IsZero() {
+		return material{}, at, errors.New("it is being deleted")
+	}
+	renewed, what, err := renew(m, k.Names, k.Clock.Now())
+	if err != nil || len(what) == 0 {
+		return renewed, at, err
+	}
+	if err := renewed.store(secret); err != nil {
+		return material{}, at, err
+	}
+	if create {
+		err = k.Client.Create(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers))
+	} else {
+		// The resourceVersion that was read makes it fail when another replica was first.
+		err = k.Client.Update(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers))
+	}
+	if err != nil {
+		return material{}, at, err
+	}
+	at.version = secret.ResourceVersion // what was just written is no news
+	k.Log.Info("made for the webhook: "+strings.Join(what, " and "), "secret", SecretName, "names", namesOf(renewed.certificate.Leaf),
+		"expires", renewed.certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	if !create && len(problems) > 0 {
+		k.Log.Info("replaced in the webhook's Secret what could not be used", "secret", SecretName, "because", strings.Join(problems, "; "))
+	}
+	return renewed, at, nil
+}
+
+// tell logs what hinders, once until it changes.
+func (k *Keeper) tell(ctx context.Context, part string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	before := k.told[part]
+	k.told[part] = text
+	switch {
+	case text != "" && text != before:
+		k.Log.Info("cannot look after the admission webhook: while it does not answer, objects are taken unchecked, and all else goes on",
+			"because", text, "retryAfter", pauseAfter(err).String())
+	case text == "" && before != "":
+		k.Log.Info("the admission webhook is looked after again", "was", before)
+	}
+}
+
+// readSecret returns nil for none.
+func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, seen, error) {
+	list := &corev1.SecretList{}
+	at, err := k.look(ctx, list, SecretName, client.InNamespace(k.Namespace))
+	if apierrors.IsForbidden(err) {
+		secret := &corev1.Secret{}
+		err = k.Client.Get(ctx, client.ObjectKey{Namespace: k.Namespace, Name: SecretName}, secret)
+		if apierrors.IsNotFound(err) {
+			return nil, at, nil
+		}
+		return secret, at, err
+	}
+	if err != nil || len(list.Items) == 0 {
+		return nil, at, err
+	}
+	return &list.Items[0], at, nil
+}
