@@ -67,23 +67,24 @@ func TestAlertsFireWhenTheyShouldAndAtNoOtherTime(t *testing.T) {
 		}
 	}
 	writeRules(t, filepath.Join(dir, "rules.yaml"), all)
-	tests := read(t, filepath.Join("testdata", "alerts.yaml"))
-	write(t, filepath.Join(dir, "alerts.yaml"), tests)
-	if out, err := promtool(t, "test", "rules", filepath.Join(dir, "alerts.yaml")); err != nil {
-		t.Errorf("promtool test rules: %v\n%s", err, out)
-	}
-
-	var parsed unitTests
-	if err := yaml.Unmarshal([]byte(tests), &parsed); err != nil {
-		t.Fatal(err)
-	}
 	fires, rests := map[string]bool{}, map[string]bool{}
-	for _, test := range parsed.Tests {
-		for _, alert := range test.Alerts {
-			if len(alert.Expected) > 0 {
-				fires[alert.Name] = true
-			} else {
-				rests[alert.Name] = true
+	for _, file := range []string{"alerts.yaml", "alerts_days.yaml"} {
+		text := read(t, filepath.Join("testdata", file))
+		write(t, filepath.Join(dir, file), text)
+		if out, err := promtool(t, "test", "rules", filepath.Join(dir, file)); err != nil {
+			t.Errorf("promtool test rules %s: %v\n%s", file, err, out)
+		}
+		var tests unitTests
+		if err := yaml.Unmarshal([]byte(text), &tests); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tests.Tests {
+			for _, alert := range test.Alerts {
+				if len(alert.Expected) > 0 {
+					fires[alert.Name] = true
+				} else {
+					rests[alert.Name] = true
+				}
 			}
 		}
 	}
@@ -100,7 +101,7 @@ func TestAlertsFireWhenTheyShouldAndAtNoOtherTime(t *testing.T) {
 	for _, tested := range []map[string]bool{fires, rests} {
 		for name := range tested {
 			if !known[name] {
-				t.Errorf("testdata/alerts.yaml tests alert %s, which does not exist", name)
+				t.Errorf("testdata tests alert %s, which does not exist", name)
 			}
 		}
 	}
