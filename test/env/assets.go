@@ -17,6 +17,8 @@ const (
 	S3ServerBinary    = "versitygw"
 	Restic            = "restic-0.19" // the version that the agent is built for
 	ResticOld         = "restic-0.18" // the oldest version that the agent takes
+	PrometheusBinary  = "prometheus"
+	Promtool          = "promtool"
 )
 
 // Root returns the folder of the repository: the nearest one above the working directory that holds this module's go.mod.

@@ -1,5 +1,5 @@
 // Package env starts and stops the real parts that tests, the demo and the playground run against: etcd, kube-apiserver,
-// kube-controller-manager, rest-server and an S3 server, all on loopback with data in one folder, and any other child process.
+// kube-controller-manager, rest-server, an S3 server and Prometheus, all on loopback with data in one folder, and any other child process.
 //
 // # Use
 //

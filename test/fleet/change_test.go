@@ -8,13 +8,13 @@ import (
 	"regexp"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/stack"
 )
 
 func (w *world) relabel(host, label, value string) {
@@ -49,13 +49,10 @@ func (w *world) hostIs(name string, ok func(*v1alpha1.Host) bool) {
 // createUnchecked creates an object that the webhook would refuse, as it was before there was one.
 func (w *world) createUnchecked(object client.Object) {
 	w.Helper()
-	webhook := &admissionv1.ValidatingWebhookConfiguration{}
-	w.must(w.Get(w.Context(), client.ObjectKey{Name: "restic-manager"}, webhook))
-	w.must(w.Delete(w.Context(), webhook))
-	object.SetNamespace(w.ns)
-	w.eventually("the API server has forgotten the webhook", func(ctx context.Context) error { return w.Create(ctx, object) })
-	webhook.ResourceVersion, webhook.UID = "", ""
-	w.must(w.Create(w.Context(), webhook))
+	w.must(stack.Unchecked(w.Context(), w.CP, w.Webhook, func() error {
+		object.SetNamespace(w.ns)
+		return w.Create(w.Context(), object)
+	}))
 }
 
 // prometheus scrapes the programs and judges by the rules that are shipped, without the time for which they wait.
