@@ -29,6 +29,11 @@
 // sealed in memory until restic needs it, and is gone with the job; it never reaches the disk. The repository's former credential is kept in the vault until
 // a run or look with the present one opened the repository.
 //
+// # A removed Host
+//
+// A tombstone ends the work: before it is acknowledged, jobs that wait are cancelled and nothing is accepted any more (sets.go). A job that runs goes on. The process stays,
+// looks rarely for its Host, and works again as soon as a set comes. A set of another Host object (hostUID) has the state of the repository told anew.
+//
 // # What a lying gateway can do
 //
 // It is believed about liveness, verdicts and acknowledgements, and about nothing else. A verdict for a fire that nobody asked about and

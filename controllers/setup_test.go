@@ -43,6 +43,7 @@ type operator struct {
 	admin     client.Client
 	clock     *clocktesting.FakeClock
 	namespace string
+	watched   []string // none: all namespaces
 	stop      func()
 }
 
@@ -82,7 +83,7 @@ func (o *operator) start() {
 		o.t.Fatal(err)
 	}
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
-		Scheme: controllers.NewScheme(), Cache: controllers.CacheOptions(operatorNamespace, nil),
+		Scheme: controllers.NewScheme(), Cache: controllers.CacheOptions(operatorNamespace, o.watched),
 		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: ptr.To(true)},
 	})
 	if err != nil {
@@ -312,6 +313,7 @@ func TestAHostThatIsDeletedLeavesATombstoneAlsoWhileTheControllersAreAway(t *tes
 	told("the set of a deleted Host becomes a tombstone", "web-1")
 	o.stop()
 	remove("web-2")
+	o.watched = []string{o.namespace} // the same when the controllers are held to some namespaces
 	o.start()
 	told("the set of a Host that was deleted meanwhile becomes one", "web-2")
 }

@@ -65,6 +65,8 @@ type sent struct {
 	key      string // the signing key that the session was opened with
 	hostUID  string // of the Host that the machine spoke to when it connected; empty before its set was looked at
 	revision string
+	// tombstone: the set was one when it was looked at last.
+	tombstone bool
 	// serial is that of the set which was offered, 0 before. A set that somebody damaged is replaced by one of the same revision.
 	serial int64
 	run    map[string]bool // by UID of the HostJob
@@ -180,7 +182,7 @@ func (p *Pusher) sync(ctx context.Context, host wire.HostRef) error {
 	var set v1alpha1.ScheduleSet
 	err := p.o.Cache.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &set)
 	if apierrors.IsNotFound(err) {
-		end, err := p.withoutSet(ctx, host)
+		end, err := p.withoutSet(ctx, s)
 		if err == nil {
 			s.link.Close(end)
 		}
@@ -189,6 +191,7 @@ func (p *Pusher) sync(ctx context.Context, host wire.HostRef) error {
 	if err != nil {
 		return err
 	}
+	s.tombstone = set.Spec.Tombstone
 	if end := p.mustEnd(&set, s); end != nil {
 		s.link.Close(end)
 		return nil
@@ -206,7 +209,11 @@ func (p *Pusher) sync(ctx context.Context, host wire.HostRef) error {
 }
 
 // withoutSet says why a session ends whose set is gone. While there is the Host, somebody deleted the set alone.
-func (p *Pusher) withoutSet(ctx context.Context, host wire.HostRef) (*wire.Error, error) {
+func (p *Pusher) withoutSet(ctx context.Context, s *sent) (*wire.Error, error) {
+	host := s.link.Host()
+	if s.tombstone {
+		return removed(fmt.Sprintf("Host %s was deleted", host)), nil
+	}
 	var h v1alpha1.Host
 	err := p.o.Live.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Name}, &h)
 	switch {

@@ -78,7 +78,8 @@ func runCommand(s streams) *cobra.Command {
 		Short: "Run the agent, until SIGTERM",
 		Long: "Run the agent. It connects to the gateway, applies the schedules that the controllers signed for this machine, runs restic and reports.\n" +
 			"On SIGTERM nothing new starts; a running restic is asked to end (65 s), its job is reported as failed with reason AgentRestarted, and the\n" +
-			"agent exits with 0. A second SIGTERM ends it at once; the job is reported after the next start then.",
+			"agent exits with 0. A second SIGTERM ends it at once; the job is reported after the next start then.\n" +
+			"When its Host was removed in the cluster it runs nothing more, and says so here and in status. It does not exit: it looks rarely whether the Host is back.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			logger, err := newLogger(s.err, format, level)

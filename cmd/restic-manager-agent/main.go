@@ -2,7 +2,7 @@
 //
 // Exit codes: 0 success; 1 failure; 64 wrong command line; 69 the gateway cannot be reached or gives no verdict; 73 a folder cannot be
 // written; 75 another agent runs with the same state folder; 77 the enrolment was refused; 78 agent.yaml is missing or not usable
-// (a service manager need not restart after 64 and 78).
+// (a service manager need not restart after 64 and 78). That the machine's Host was removed is no failure: `run` goes on, and `status` says it and exits with 0.
 package main
 
 import (

@@ -12,7 +12,7 @@
 //	enrolment.go    what enrolment needs next, decided from facts alone; enrol.go does it
 //	token.go        tokens and the Secret they lie in; verdict.go the signed answer
 //	mint.go         the repository password of a Host that names no Secret
-//	publish.go      the ScheduleSet
+//	publish.go      the ScheduleSet; removal.go what becomes of it when its Host goes
 //	connected.go, conditions.go   each condition, decided from facts alone; admin.go, consent.go and healthy.go those of their subject
 //	gateways.go     which gateway replicas live
 //	watches.go      what leads to a reconciliation
@@ -30,6 +30,13 @@
 // label that names the Host, and a password that never reached status opened nothing. Before a Secret is created the Host is read live, since a cached
 // copy may not have the record yet. Once it has, no other password is made, whatever becomes of the Secret: it would not open the repository. The
 // Secret has no owner.
+//
+// # A set outlives its Host
+//
+// It has no owner, and is watched by its name, which is the Host's. One whose Host is gone is written once more as a tombstone, and deleted when the machine has acked it, when
+// there is no machine, or when none came for so long. That a Host is gone is confirmed live before anything is written. Whose set it is, its UID says: one
+// that an earlier Host of the name left is written over when it is for the same machine; else that machine is told first, for a moment if the present Host has
+// something to publish. A namespace that is being deleted takes its Hosts with it from the first moment, since what is in it still stands for some seconds then.
 //
 // # Who writes status
 //

@@ -81,10 +81,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) look(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
+	terminating, err := status.Terminating(ctx, r.Client, name.Namespace)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	host := &v1alpha1.Host{}
-	err := r.Client.Get(ctx, name, host)
+	err = r.Client.Get(ctx, name, host)
 	switch {
-	case apierrors.IsNotFound(err), err == nil && !host.DeletionTimestamp.IsZero():
+	case terminating, apierrors.IsNotFound(err), err == nil && !host.DeletionTimestamp.IsZero():
 		return r.removed(ctx, name) // its Secrets and HostJobs are garbage-collected
 	case err != nil:
 		return ctrl.Result{}, err

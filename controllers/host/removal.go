@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -59,7 +60,24 @@ func fateOf(set *v1alpha1.ScheduleSet, buried bool, now time.Time, patience time
 	return fateForget, 0
 }
 
-// removed ends the set of a Host that is gone or is being deleted, step by step: a tombstone, and nothing once the machine has it.
+// namespaceEnds passes namespaces that are being deleted. It takes some seconds until what is in them goes: enough to tell the machines that are connected.
+var namespaceEnds = predicate.NewPredicateFuncs(func(namespace client.Object) bool { return !namespace.GetDeletionTimestamp().IsZero() })
+
+func (r *Reconciler) setsOfNamespace(ctx context.Context, namespace client.Object) []ctrl.Request {
+	sets := &v1alpha1.ScheduleSetList{}
+	if err := r.Client.List(ctx, sets, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "listing the ScheduleSets of a namespace that is being deleted", "namespace", namespace.GetName())
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(sets.Items))
+	for i := range sets.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&sets.Items[i])})
+	}
+	return requests
+}
+
+// removed ends the set of a Host that is gone or is being deleted, by itself or with its namespace, step by step: a tombstone, and nothing once the machine
+// has it.
 func (r *Reconciler) removed(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
 	set := &v1alpha1.ScheduleSet{}
 	if err := r.Client.Get(ctx, name, set); err != nil {
@@ -119,6 +137,11 @@ func (r *Reconciler) confirmHeir(ctx context.Context, name types.NamespacedName,
 		now.UID = ""
 	case err != nil:
 		return fmt.Errorf("reading the Host: %w", err)
+	case heir == "":
+		terminating, err := status.Terminating(ctx, r.Live, name.Namespace)
+		if terminating || err != nil {
+			return err // the Host goes with its namespace
+		}
 	}
 	if now.UID != heir {
 		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("hosts").GroupResource(), name.Name, errors.New("it came or went since it was read"))

@@ -17,6 +17,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
+	"github.com/restic-manager/restic-manager/controllers/status"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -406,14 +407,17 @@ func TestAMachineKeepsTheOnlyCopyOfAPassword(t *testing.T) {
 }
 
 // The namespace is not emptied while nobody works on it, so the moment between its deletion and that of its Hosts lasts.
-func TestATerminatingNamespaceIsLeftAlone(t *testing.T) {
+func TestANamespaceThatIsBeingDeletedTakesItsHostsWithIt(t *testing.T) {
 	h := newHarness(t)
 	cp := env.Shared(t)
-	other := newHost("web-2")
-	other.Spec.Repository.CredentialsSecretRef = nil // so that a Secret is to be made
-	ready := newHost("web-3")
-	ready.Spec.Identity = convert.HostIdentity(machine(3))
-	h.create(newSecret(), newHost("web-1"), other, ready)
+	a := newAgent(t)
+	minted := newHost("web-2")
+	minted.Spec.Repository.CredentialsSecretRef = nil // so that a Secret is to be made
+	given := newHost("web-3")
+	given.Spec.Identity = convert.HostIdentity(machine(3))
+	h.create(newSecret(), newHost("web-1"), minted, given)
+	h.enrolHost("web-1", a)
+	h.connect("web-1", true)
 	if err := cp.StopControllerManager(); err != nil {
 		t.Fatal(err)
 	}
@@ -423,10 +427,28 @@ func TestATerminatingNamespaceIsLeftAlone(t *testing.T) {
 		}
 	})
 	h.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: h.namespace}})
+
+	t.Log("a machine that is there is told, though its Host still stands")
+	h.run("web-1")
+	h.tombstone("web-1", a)
+	h.connect("web-1", true)
+	h.run("web-1")
+	if left := h.set("web-1"); left != nil {
+		t.Errorf("the machine knows, and the set is still there: %+v", left.Spec)
+	}
+	t.Log("and nothing is made for the others")
+	h.writes = 0
 	for _, name := range []string{"web-1", "web-2", "web-3"} {
-		result, err := h.Reconcile(t.Context(), ctrl.Request{NamespacedName: h.key(name)})
-		if err != nil || result != (ctrl.Result{}) {
-			t.Errorf("%s: %+v, %v", name, result, err)
+		if result := h.run(name); result != (ctrl.Result{}) || h.writes != 0 {
+			t.Errorf("%s: %+v, %d writes", name, result, h.writes)
+		}
+	}
+
+	t.Log("also where the cache does not show it yet")
+	for _, name := range []string{"web-1", "web-2", "web-3"} {
+		_, err := h.reconcile(t.Context(), h.host(name))
+		if !status.InTerminatingNamespace(err) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -55,6 +55,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Schedule{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSchedule), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMaintenance), builder.WithPredicates(maintenanceChanged, sinceStart)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(secretChanged)).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.setsOfNamespace), builder.OnlyMetadata, builder.WithPredicates(namespaceEnds)).
 		WatchesRawSource(source.Channel(r.Gateways.changes, handler.EnqueueRequestsFromMapFunc(r.hostsOfGateway))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(r.MaxConcurrent, 4)}).
 		Complete(r)

@@ -59,8 +59,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) reconcile(ctx context.Context, job *v1alpha1.HostJob) (ctrl.Result, error) {
-	if !job.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil
+	if terminating, err := status.Terminating(ctx, r.Client, job.Namespace); terminating || err != nil || !job.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, err
 	}
 	if job.Status.Phase.Finished() {
 		return r.finish(ctx, job)

@@ -34,6 +34,9 @@ type repositories struct {
 
 // Reconcile implements reconcile.Reconciler.
 func (r *repositories) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if terminating, err := status.Terminating(ctx, r.client, req.Namespace); terminating || err != nil {
+		return ctrl.Result{}, err
+	}
 	repository, err := r.gather(ctx, req)
 	if err != nil || repository == nil {
 		return ctrl.Result{}, err

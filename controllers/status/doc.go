@@ -19,6 +19,10 @@
 //
 // The model is the internal/reconcile package of Flux's source-controller.
 //
+// # Namespaces that are being deleted
+//
+// Who creates anything, an Event included, asks Terminating first, and has nothing to do where it says yes.
+//
 // # Trade-offs
 //
 // The patch is a JSON merge patch of the difference to what was read, so a list such as conditions is written whole. Each kind has one

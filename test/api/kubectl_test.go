@@ -109,7 +109,7 @@ func TestColumnsAnswerTheFirstQuestion(t *testing.T) {
 		"rsched": {"NAME CRON TIME ZONE SUSPEND READY GROUPS FOUND HOSTS APPLIED NEXT AGE", "nightly 30 2 * * * UTC"},
 		"rmaint": {"NAME READY REPOSITORIES FAILING RUNNING FORGET PRUNE CHECK VERIFY AGE", "web-1 0 6 * * 0"},
 		"rjob":   {"NAME HOST KIND PHASE PERCENT STARTED AGE", "web-1 Backup"},
-		"rset":   {"NAME REVISION APPLIED GATEWAY REFUSAL AGE", "web-1 r1"},
+		"rset":   {"NAME REVISION APPLIED TOMBSTONE GATEWAY REFUSAL AGE", "web-1 r1"},
 	} {
 		t.Run(short, func(t *testing.T) {
 			out, err := cp.Kubectl(t.Context(), "-n", namespace, "get", short)
