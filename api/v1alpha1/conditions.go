@@ -172,6 +172,8 @@ const (
 	ConditionComplete = "Complete"
 	// ConditionFailed is true once the job ended in any other way.
 	ConditionFailed = "Failed"
+	// ConditionReconciling is present and true until the job has ended, so that kstatus does not take an accepted job for a done one.
+	ConditionReconciling = "Reconciling"
 
 	ReasonSucceeded           = "Succeeded"
 	ReasonCompletedWithErrors = "CompletedWithErrors"
