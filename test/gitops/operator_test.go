@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,15 +49,19 @@ func root(t *testing.T) string {
 	return dir
 }
 
+var install sync.Once
+
 // installed is the shared control plane with the operator's roles and admission policies.
 func installed(t *testing.T) *env.ControlPlane {
 	t.Helper()
 	cp := env.Shared(t)
-	for _, path := range [][]string{{"-f", "config/default/namespace.yaml"}, {"-k", "config/rbac"}, {"-k", "config/admission"}} {
-		if _, err := cp.Kubectl(t.Context(), "apply", "--server-side", path[0], filepath.Join(root(t), path[1])); err != nil {
-			t.Fatal(err)
+	install.Do(func() {
+		for _, path := range [][]string{{"-f", "config/default/namespace.yaml"}, {"-k", "config/rbac"}, {"-k", "config/admission"}} {
+			if _, err := cp.Kubectl(t.Context(), "apply", "--server-side", path[0], filepath.Join(root(t), path[1])); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
+	})
 	return cp
 }
 
