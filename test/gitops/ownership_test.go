@@ -112,7 +112,7 @@ func ownerOf(t *testing.T, object client.Object, path ...string) string {
 	t.Helper()
 	for _, entry := range object.GetManagedFields() {
 		var fields map[string]any
-		if err := yaml.Unmarshal(entry.FieldsV1.Raw, &fields); err != nil {
+		if err := yaml.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields); err != nil {
 			t.Fatal(err)
 		}
 		found := true
@@ -137,7 +137,6 @@ func TestWhatTakesAnIdentityAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		keys := s.enrol("web-1")
-		// The controllers give away no second machine's place, but nobody is enrolled.
 		if err := s.git("replace", manifest(100, nil)); err != nil {
 			t.Fatal(err)
 		}
@@ -182,6 +181,25 @@ func TestWhatTakesAnIdentityAway(t *testing.T) {
 	})
 }
 
+// The guide says how.
+func TestGitHandsAnIdentityOver(t *testing.T) {
+	s := startOperator(t).space(t)
+	flux := ways[0].command
+	if err := s.git(flux, manifest(100, hostIdentity(newIdentity(t)))); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the keys of Git count", newHost("web-1"), told{"Enrolled": "True IdentityGiven"})
+	change(s, "web-1", &v1alpha1.Host{}, func(h *v1alpha1.Host) { h.Annotations[v1alpha1.AnnotationMintToken] = "now" })
+	keys := s.enrol("web-1")
+	if err := s.git(flux, manifest(200, nil)); err != nil {
+		t.Fatal(err)
+	}
+	host := &v1alpha1.Host{}
+	if fetch(s, "web-1", host); host.Spec.Identity == nil || *host.Spec.Identity != *keys {
+		t.Errorf("the identity is %+v", host.Spec.Identity)
+	}
+}
+
 // allow gives a user some rights in the namespace.
 func (s *space) allow(user string, rules ...rbacv1.PolicyRule) {
 	s.t.Helper()
@@ -201,12 +219,14 @@ func TestWhatGoesWithAHost(t *testing.T) {
 	s.enrol("web-1")
 	s.create(newJob("unlock"))
 	s.until("the job belongs to the Host", newJob("unlock"), told{"Ready": "True WaitingForHost"})
+	s.until("it has its maintenance", newMaintenance("web-1-default"), told{"Ready": "True Accepted"})
+	// The ScheduleSet goes too, once its machine knows that it was removed.
 	left := func() ([]string, error) {
-		out, err := s.cp.Kubectl(t.Context(), "-n", s.namespace, "get", "restic,secrets", "-o", "name")
+		out, err := s.cp.Kubectl(t.Context(), "-n", s.namespace, "get", "hosts,hostjobs,repomaintenances,secrets", "-o", "name")
 		return strings.Fields(out), err
 	}
 	before, err := left()
-	if err != nil || len(before) < 5 {
+	if err != nil || len(before) != 4 {
 		t.Fatalf("%v: %v", before, err)
 	}
 	if _, err := s.cp.Kubectl(t.Context(), "-n", s.namespace, "delete", "host", "web-1"); err != nil {
