@@ -162,7 +162,7 @@ const (
 	ReasonExecutorNotFound     = "ExecutorNotFound"
 	ReasonExecutorNotConnected = "ExecutorNotConnected"
 	// ReasonOverridden: other RepoMaintenances are in force for all selected hosts: of several, those with an executorRef come
-	// first, then the oldest that people made.
+	// first, then the oldest that people made. Ready is true with a hostSelector, for which the next Host may come, and false with a hostRef.
 	ReasonOverridden = "Overridden"
 )
 
@@ -172,6 +172,8 @@ const (
 	ConditionComplete = "Complete"
 	// ConditionFailed is true once the job ended in any other way.
 	ConditionFailed = "Failed"
+	// ConditionReconciling is present and true until the job has ended, so that kstatus does not take an accepted job for a done one.
+	ConditionReconciling = "Reconciling"
 
 	ReasonSucceeded           = "Succeeded"
 	ReasonCompletedWithErrors = "CompletedWithErrors"

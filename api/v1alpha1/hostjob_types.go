@@ -219,7 +219,7 @@ type HostJobStatus struct {
 	// +optional
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready, Complete, Failed, Stalled. Written by the controllers.
+	// Conditions: Ready, Reconciling, Complete, Failed, Stalled. Written by the controllers.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

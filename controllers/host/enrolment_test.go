@@ -25,6 +25,7 @@ func tokenFor(id string) *wire.Token {
 func machine(seed byte) *wire.Identity {
 	identity := &wire.Identity{SigningKey: make([]byte, 32), SealingKey: make([]byte, 32)}
 	identity.SigningKey[0], identity.SealingKey[0] = seed, seed
+	identity.SealingKey[1] = 1 // the X25519 keys 0 and 1 are none to which anything can be sealed
 	return identity
 }
 

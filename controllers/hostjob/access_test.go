@@ -239,7 +239,7 @@ func TestCommandOfAnExecutor(t *testing.T) {
 	want := &wire.JobCommand{
 		Label:                 wire.JobCommandLabel,
 		Host:                  wire.HostRef{Namespace: "shop", Name: "vault"},
-		IdentityHash:          wire.Identity{SigningKey: make([]byte, 32), SealingKey: make([]byte, 32)}.Hash(),
+		IdentityHash:          testIdentity.Hash(),
 		Name:                  "now",
 		UID:                   "uid-of-now",
 		NotAfter:              created.Add(time.Hour),

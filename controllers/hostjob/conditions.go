@@ -26,7 +26,10 @@ func setConditions(job *v1alpha1.HostJob, next decision, clk clock.PassiveClock)
 		final(job, next.message, clk)
 		return
 	}
-	status.For(&job.Status.Conditions, job.Generation, clk).Ready(next.err, next.reason, next.message)
+	set := status.For(&job.Status.Conditions, job.Generation, clk)
+	set.Ready(next.err, next.reason, next.message)
+	// Ready may be true by now: the job is accepted and on its way. This tells that it is not done.
+	set.True(v1alpha1.ConditionReconciling, v1alpha1.ReasonInProgress, "%s", next.message)
 }
 
 // setFinalConditions is for a job that the gateway ended. What is told already stays as it is.
@@ -44,6 +47,7 @@ func setFinalConditions(job *v1alpha1.HostJob, clk clock.PassiveClock) {
 // final follows batch/v1: exactly one of Complete and Failed appears, and only at the end.
 func final(job *v1alpha1.HostJob, message string, clk clock.PassiveClock) {
 	set := status.For(&job.Status.Conditions, job.Generation, clk)
+	set.Remove(v1alpha1.ConditionReconciling)
 	reason := finalReasons[job.Status.Phase]
 	if job.Status.Phase == v1alpha1.JobSucceeded {
 		set.Remove(v1alpha1.ConditionFailed)

@@ -1,6 +1,7 @@
 package hostjob
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -18,14 +20,16 @@ var created = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const hostUID = types.UID("uid-of-web-1")
 
+// testIdentity is of no machine.
+var testIdentity = wire.Identity{SigningKey: bytes.Repeat([]byte{1}, wire.KeySize), SealingKey: bytes.Repeat([]byte{2}, wire.KeySize)}
+
 func testHost() *v1alpha1.Host {
-	key := strings.Repeat("A", 43) + "="
 	return &v1alpha1.Host{
 		ObjectMeta: metav1.ObjectMeta{Name: "web-1", Namespace: "shop", UID: hostUID, Labels: map[string]string{"role": "web"}},
 		Spec: v1alpha1.HostSpec{
 			Repository: v1alpha1.Repository{URL: "rest:https://backup.example.com/web-1", CABundle: "PEM"},
 			Bandwidth:  &v1alpha1.Bandwidth{UploadKBps: 100},
-			Identity:   &v1alpha1.HostIdentity{SigningKey: key, SealingKey: key},
+			Identity:   convert.HostIdentity(&testIdentity),
 		},
 	}
 }
@@ -186,7 +190,7 @@ func TestCommandOfABackupCarriesEverythingThatTheMachineNeeds(t *testing.T) {
 	want := &wire.JobCommand{
 		Label:                 wire.JobCommandLabel,
 		Host:                  wire.HostRef{Namespace: "shop", Name: "web-1"},
-		IdentityHash:          wire.Identity{SigningKey: make([]byte, 32), SealingKey: make([]byte, 32)}.Hash(),
+		IdentityHash:          testIdentity.Hash(),
 		Name:                  "now",
 		UID:                   "uid-of-now",
 		NotAfter:              created.Add(time.Hour),
@@ -247,7 +251,7 @@ func TestCancellationNamesHostIdentityAndJob(t *testing.T) {
 	}
 	want := &wire.JobCancel{
 		Label: wire.JobCancelLabel, Host: wire.HostRef{Namespace: "shop", Name: "web-1"},
-		IdentityHash: wire.Identity{SigningKey: make([]byte, 32), SealingKey: make([]byte, 32)}.Hash(), UID: "uid-of-now",
+		IdentityHash: testIdentity.Hash(), UID: "uid-of-now",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("cancellation (-want +got):\n%s", diff)

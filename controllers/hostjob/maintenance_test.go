@@ -154,7 +154,7 @@ func TestAdminCredentialsGoToTheExecutorAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.read(j)
-	expectConditions(t, j, map[string]string{"Ready": "True WaitingForHost"})
+	expectConditions(t, j, map[string]string{"Ready": "True WaitingForHost", "Reconciling": "True InProgress"})
 	opened, err := f.open(j, vault, vaultKey)
 	if err != nil || opened.Environment["RESTIC_PASSWORD"] != adminPassword || len(opened.Environment) != 1 {
 		t.Errorf("the executor opens %d variables, %v", len(opened.Environment), err)
@@ -260,7 +260,7 @@ func TestCredentialsFollowTheSecretAndTheMachine(t *testing.T) {
 	admin.Data["RESTIC_REPOSITORY"] = []byte("rest:https://u:p@backup.example.com/")
 	f.update(admin)
 	f.reconcile(j)
-	expectConditions(t, j, map[string]string{"Ready": "False CredentialsInvalid"})
+	expectConditions(t, j, map[string]string{"Ready": "False CredentialsInvalid", "Reconciling": "True InProgress"})
 	if j.Status.Command != nil || j.Status.Credentials != nil || j.Status.CredentialsDigest != "" {
 		t.Errorf("an invalid Secret leaves command %v and %d credentials", j.Status.Command, len(j.Status.Credentials))
 	}

@@ -34,7 +34,7 @@ func TestNewJobIsSignedOwnedAndThenLeftAlone(t *testing.T) {
 	if got := ownerUID(j); got != f.host.UID {
 		t.Errorf("owned by %q, expected the Host %q", got, f.host.UID)
 	}
-	expectConditions(t, j, map[string]string{"Ready": "True WaitingForHost"})
+	expectConditions(t, j, map[string]string{"Ready": "True WaitingForHost", "Reconciling": "True InProgress"})
 	expires := j.CreationTimestamp.Add(time.Hour)
 	if again := f.clock.Now().Add(result.RequeueAfter); !again.Equal(expires) {
 		t.Errorf("looks again at %s, expected when it expires, %s", again, expires)
@@ -80,7 +80,7 @@ func TestJobExpiresOnlyFromPending(t *testing.T) {
 	if dispatched.Status.Phase != v1alpha1.JobDispatched {
 		t.Errorf("the dispatched job is %s", dispatched.Status.Phase)
 	}
-	expectConditions(t, dispatched, map[string]string{"Ready": "False NoReport"}) // its minute is long over
+	expectConditions(t, dispatched, map[string]string{"Ready": "False NoReport", "Reconciling": "True InProgress"}) // its minute is long over
 	f.asGateway(dispatched, func(s *v1alpha1.HostJobStatus) { s.Phase = v1alpha1.JobSucceeded })
 	f.reconcile(dispatched)
 	expectConditions(t, dispatched, map[string]string{"Ready": "True Succeeded", "Complete": "True Succeeded"})

@@ -123,21 +123,35 @@ func refusal(m *v1alpha1.RepoMaintenance, seen facts, found findings) error {
 		return status.Waiting(v1alpha1.ReasonExecutorNotFound, 0, "spec.executorRef: there is no Host %q in this namespace: create it, or name another one. "+
 			"Until then nothing but verify is run", ref.Name)
 	}
-	if len(seen.hosts) > 0 && len(found.overridden) == len(seen.hosts) && len(found.mine) == 0 {
-		return status.Waiting(v1alpha1.ReasonOverridden, 0, "for all Hosts that it selects (%s) RepoMaintenance %q counts: of several, those with an executorRef come first, then the oldest that people made. "+
-			"Delete the other one, or select other Hosts", names(found.overridden), names(found.by))
+	ref := m.Spec.HostRef
+	switch {
+	case ref == nil: // one for many: that nothing is left for it is as well as that no Host matches
+	case len(seen.hosts) == 0:
+		return status.Waiting(v1alpha1.ReasonHostNotFound, 0, "spec.hostRef: there is no Host %q in this namespace: create it, or name another one", ref.Name)
+	case overridden(seen, found):
+		return status.Waiting(v1alpha1.ReasonOverridden, 0, "%s. Delete the other one, or name another Host", overriddenBy(found))
 	}
 	return nil
+}
+
+// overridden tells whether nothing is left for it to do.
+func overridden(seen facts, found findings) bool {
+	return len(seen.hosts) > 0 && len(found.overridden) == len(seen.hosts) && len(found.mine) == 0
+}
+
+func overriddenBy(found findings) string {
+	return fmt.Sprintf("for all Hosts that it selects (%s) RepoMaintenance %q counts: of several, those with an executorRef come first, then the oldest that people made",
+		names(found.overridden), names(found.by))
 }
 
 // accepted is the reason and message of Ready=True.
 func accepted(m *v1alpha1.RepoMaintenance, seen facts, found findings) (reason, message string) {
 	reason, message = v1alpha1.ReasonAccepted, fmt.Sprintf("in force for %s of %s", repositoriesIn(len(found.mine)), status.Hosts(len(seen.hosts)-len(found.overridden)))
 	switch {
-	case len(seen.hosts) == 0 && m.Spec.HostRef != nil:
-		return v1alpha1.ReasonNoHostMatches, fmt.Sprintf("accepted; there is no Host %q in this namespace", m.Spec.HostRef.Name)
 	case len(seen.hosts) == 0:
 		return v1alpha1.ReasonNoHostMatches, "accepted; it is for no Host"
+	case overridden(seen, found):
+		return v1alpha1.ReasonOverridden, "accepted; nothing is left for it: " + overriddenBy(found)
 	case m.Spec.Suspend:
 		reason, message = v1alpha1.ReasonSuspended, message+"; nothing is run while spec.suspend is true"
 	}

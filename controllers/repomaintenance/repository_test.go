@@ -345,7 +345,7 @@ func TestADefaultIsMadeKeptAndTakenAway(t *testing.T) {
 	edit(f, m, func() { m.Spec.ExecutorRef = &v1alpha1.LocalReference{Name: "vault"} })
 	beside := everything("beside", onlyForget)
 	f.create(beside)
-	f.condition("beside", "one in which somebody named an executor is theirs, and counts before one that names none", v1alpha1.ConditionReady, "False Overridden")
+	f.condition("beside", "one in which somebody named an executor is theirs, and counts before one that names none", v1alpha1.ConditionReady, "True Overridden")
 	if made("it stays, so that the machine does not get the admin credentials"); m.Spec.ExecutorRef == nil {
 		t.Error("it was made anew")
 	}
@@ -354,6 +354,6 @@ func TestADefaultIsMadeKeptAndTakenAway(t *testing.T) {
 	}
 	edit(f, m, func() { m.Spec.ExecutorRef = nil; delete(m.Labels, v1alpha1.LabelDefault) })
 	f.create(everything("younger", onlyForget)) // by name, if it was made in the same second
-	f.condition("younger", "one without the mark is people's, and the older one counts", v1alpha1.ConditionReady, "False Overridden")
+	f.condition("younger", "one without the mark is people's, and the older one counts", v1alpha1.ConditionReady, "True Overridden")
 	made("it stays")
 }

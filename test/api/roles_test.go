@@ -8,9 +8,13 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -93,10 +97,76 @@ func TestUserRoles(t *testing.T) {
 			if got := may(t, cp, user, "get", "secrets", namespace, ""); got != test.secrets {
 				t.Errorf("may get secrets: %v, expected %v", got, test.secrets)
 			}
-			if may(t, cp, user, "get", api+"hosts", "default", "") {
-				t.Error("may get hosts in another namespace")
+			// A namespace is a tenant: nothing of another one, nor of all at once.
+			for _, groups := range [][]question{read, edit, administer} {
+				for _, q := range groups {
+					for _, namespace := range []string{"default", ""} {
+						if may(t, cp, user, q.verb, q.resource, namespace, "") {
+							t.Errorf("may %s %s in namespace %q", q.verb, q.resource, namespace)
+						}
+					}
+				}
 			}
 		})
+	}
+}
+
+// Who has ours alone, and not Kubernetes' edit, runs backups and holds no password.
+func TestOurRolesByThemselves(t *testing.T) {
+	cp := installed(t)
+	namespace := cp.NewNamespace(t, "roles")
+	bind(t, cp, namespace, "restic-manager-view", "operations")
+	user := bind(t, cp, namespace, "restic-manager-edit", "operations")
+	const api = "backup.restic-manager.io/"
+	for _, test := range []struct {
+		verb, resource string
+		want           bool
+	}{
+		{"list", api + "hosts", true},
+		{"create", api + "schedules", true},
+		{"create", api + "hostjobs", true},
+		{"create", api + "hosts", false},
+		{"create", api + "hostjobs/restore", false},
+		{"get", "secrets", false},
+		{"list", "secrets", false},
+		{"create", "secrets", false},
+		{"get", "configmaps", false},
+		{"create", "pods", false},
+	} {
+		if got := may(t, cp, "operations", test.verb, test.resource, namespace, ""); got != test.want {
+			t.Errorf("may %s %s: %v, expected %v", test.verb, test.resource, got, test.want)
+		}
+	}
+	env.Eventually(t, time.Minute, "a group is created", func(ctx context.Context) error {
+		return user.Create(ctx, object(t, namespace, sourceGroup), client.DryRunAll)
+	})
+	if err := user.List(t.Context(), &v1alpha1.HostList{}); !apierrors.IsForbidden(err) {
+		t.Errorf("the Hosts of all namespaces: %v, expected that they are refused", err)
+	}
+	if err := user.List(t.Context(), &corev1.SecretList{}, client.InNamespace(namespace)); !apierrors.IsForbidden(err) {
+		t.Errorf("the Secrets of the namespace: %v, expected that they are refused", err)
+	}
+}
+
+// An operations team that may restore, and no more.
+func TestARightToRestoreIsGivenByItself(t *testing.T) {
+	cp := installed(t)
+	namespace := cp.NewNamespace(t, "roles")
+	user := userWith(t, cp, namespace, "edit")
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: namespace}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"hostjobs/restore"}, Verbs: []string{"create"}},
+	}}
+	c := admin(t, cp)
+	if err := c.Create(t.Context(), role); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Delete(context.Background(), role) })
+	bind(t, cp, namespace, role.Name, "edit@"+namespace)
+	env.Eventually(t, time.Minute, "a restore is created", func(ctx context.Context) error {
+		return user.Create(ctx, object(t, namespace, restoreJob), client.DryRunAll)
+	})
+	if err := user.Create(t.Context(), object(t, namespace, host), client.DryRunAll); !apierrors.IsForbidden(err) {
+		t.Errorf("a Host: %v, expected that it is refused", err)
 	}
 }
 

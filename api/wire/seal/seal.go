@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -30,6 +32,25 @@ func SealingPublicKey(private []byte) ([]byte, error) {
 		return nil, fmt.Errorf("sealing key: %w", err)
 	}
 	return k.PublicKey().Bytes(), nil
+}
+
+// probe is any private key: what it cannot agree with, nobody can.
+var probe = sync.OnceValues(func() (*ecdh.PrivateKey, error) { return ecdh.X25519().GenerateKey(rand.Reader) })
+
+// CheckPublicKey refuses a key to which nothing can be sealed: X25519 has some of the right size, 32 zeros among them.
+func CheckPublicKey(publicKey []byte) error {
+	k, err := ecdh.X25519().NewPublicKey(publicKey)
+	if err != nil {
+		return fmt.Errorf("sealing key: %w", err)
+	}
+	private, err := probe()
+	if err != nil {
+		return fmt.Errorf("sealing key: %w", err)
+	}
+	if _, err := private.ECDH(k); err != nil {
+		return errors.New("nothing can be sealed to this X25519 key")
+	}
+	return nil
 }
 
 // Seal encrypts plaintext to a public sealing key; only Open with the same info gives it back. Sealing is randomised.

@@ -229,3 +229,17 @@ func TestTheHashOfSealedBytesIsSHA256InHex(t *testing.T) {
 		t.Errorf("hash is %s", got)
 	}
 }
+
+func TestAKeyToWhichNothingCanBeSealedIsRefused(t *testing.T) {
+	if err := CheckPublicKey(newMachine(t).identity.SealingKey); err != nil {
+		t.Errorf("a machine's key: %v", err)
+	}
+	for name, key := range map[string][]byte{"zeros": make([]byte, wire.KeySize), "one": append([]byte{1}, make([]byte, wire.KeySize-1)...), "a short one": {1}} {
+		if err := CheckPublicKey(key); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+		if _, err := Seal(key, nil, nil); err == nil {
+			t.Errorf("something was sealed to %s", name)
+		}
+	}
+}

@@ -5,9 +5,11 @@ package convert
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
 
 // Ref is a Host's name on the wire.
@@ -27,6 +29,9 @@ func Identity(keys *v1alpha1.HostIdentity) (*wire.Identity, error) {
 	}
 	if err := identity.Validate(); err != nil {
 		return nil, err
+	}
+	if err := seal.CheckPublicKey(identity.SealingKey); err != nil {
+		return nil, fmt.Errorf("sealingKey: %w", err)
 	}
 	return identity, nil
 }

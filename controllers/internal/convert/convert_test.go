@@ -34,6 +34,7 @@ func TestWhatIsNotAKeyIsToldByItsName(t *testing.T) {
 		"a signing key that is not base64": {func(i *v1alpha1.HostIdentity) { i.SigningKey = "%" }, "signingKey is not base64"},
 		"a sealing key that is not base64": {func(i *v1alpha1.HostIdentity) { i.SealingKey = "%" }, "sealingKey is not base64"},
 		"a sealing key that is too short":  {func(i *v1alpha1.HostIdentity) { i.SealingKey = "AA==" }, "sealingKey"},
+		"a sealing key of zeros":           {func(i *v1alpha1.HostIdentity) { i.SealingKey = strings.Repeat("A", 43) + "=" }, "sealingKey: nothing can be sealed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys := good
