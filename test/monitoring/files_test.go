@@ -60,6 +60,14 @@ func built(t *testing.T) []object {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What only a child reads is unknown to the test cache.
+	sources, err := filepath.Glob(path(t, "config", "monitoring", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range sources {
+		read(t, file)
+	}
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), kubectl, "kustomize", path(t, "config", "monitoring"))
 	cmd.Stderr = &stderr
