@@ -98,16 +98,17 @@ func TestColumnsAnswerTheFirstQuestion(t *testing.T) {
 	h := object(t, namespace, host)
 	status := client.RawPatch("application/merge-patch+json", []byte(`{"status":{"conditions":[
 		{"type":"RepositoryReady","status":"False","reason":"WrongPassword","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"},
+		{"type":"BackupsCurrent","status":"False","reason":"Overdue","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"},
 		{"type":"Ready","status":"True","reason":"Published","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"},
 		{"type":"Connected","status":"False","reason":"NeverConnected","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`))
 	if err := c.Status().Patch(t.Context(), h, status); err != nil {
 		t.Fatal(err)
 	}
 	for short, want := range map[string][]string{
-		"rhost":  {"NAME READY CONNECTED APPLIED REPOSITORY LAST SUCCESS AGE", "web-1 True False WrongPassword"},
-		"rsg":    {"NAME READY HOSTS APPLIED INCLUDES AGE", `etc ["/etc"]`},
-		"rsched": {"NAME CRON TIME ZONE SUSPEND READY GROUPS FOUND HOSTS APPLIED NEXT AGE", "nightly 30 2 * * * UTC"},
-		"rmaint": {"NAME READY REPOSITORIES FAILING RUNNING FORGET PRUNE CHECK VERIFY AGE", "web-1 0 6 * * 0"},
+		"rhost":  {"NAME READY CONNECTED APPLIED REPOSITORY BACKUPS LAST SUCCESS AGE", "web-1 True False WrongPassword Overdue"},
+		"rsg":    {"NAME READY HOSTS APPLIED SUCCEEDED FAILING NEVER RAN OVERDUE OLDEST SUCCESS AGE", "etc 0 0 0 0 0 0"},
+		"rsched": {"NAME CRON TIME ZONE SUSPEND READY HOSTS APPLIED SUCCEEDED FAILING NEVER RAN OVERDUE OLDEST SUCCESS AGE", "nightly 30 2 * * * UTC 0 0 0 0 0 0"},
+		"rmaint": {"NAME READY REPOSITORIES FAILING RUNNING FORGET PRUNE CHECK VERIFY AGE", "web-1 0 0 0 0 6 * * 0"},
 		"rjob":   {"NAME HOST KIND PHASE PERCENT STARTED AGE", "web-1 Backup"},
 		"rset":   {"NAME REVISION APPLIED TOMBSTONE GATEWAY REFUSAL AGE", "web-1 r1"},
 	} {
