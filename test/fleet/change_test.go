@@ -70,7 +70,7 @@ func (w *world) prometheus(dir string) *env.Prometheus {
 	w.must(os.WriteFile(rules, regexp.MustCompile(`(?m)^(\s*)for: .*$`).ReplaceAll(text, []byte("${1}for: 0s")), 0o600))
 	targets := []env.ScrapeTarget{{Job: "restic-manager-controller", Address: w.ControllerMetrics}}
 	for _, g := range w.Replicas {
-		targets = append(targets, env.ScrapeTarget{Job: "restic-manager-gateway", Address: g.Metrics})
+		targets = append(targets, env.ScrapeTarget{Job: "restic-manager-gateway-" + g.Instance, Address: g.Metrics})
 	}
 	prom, err := env.StartPrometheus(w.Context(), env.PrometheusOptions{Dir: filepath.Join(dir, "prometheus"), Targets: targets, RuleFiles: []string{rules}, HonorLabels: true})
 	w.must(err)
