@@ -21,8 +21,10 @@ import (
 // SetupWithManager makes the reconciler run in mgr, whose cache has the indexes of package selecting.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
-		For(&v1alpha1.Schedule{}).
+		For(&v1alpha1.Schedule{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// What was written here comes back, so that a status that was computed from a stale copy is mended; not at once, or each write of a burst would bring
+		// the next.
+		Watches(&v1alpha1.Schedule{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.Itself)).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, schedulesSummingUp)).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).

@@ -40,8 +40,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
-		// Without a predicate: what was written here comes back, so that a status that was computed from a stale copy is mended.
-		For(&v1alpha1.SourceGroup{}).
+		For(&v1alpha1.SourceGroup{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// What was written here comes back, so that a status that was computed from a stale copy is mended; not at once, or each write of a burst would bring
+		// the next.
+		Watches(&v1alpha1.SourceGroup{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.Itself)).
 		// A group concerns those that have its tag.
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.groupsWithTag), builder.WithPredicates(predicate.GenerationChangedPredicate{}, sinceStart)).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(changed)).

@@ -73,16 +73,30 @@ func (c *ControlPlane) Audit() ([]AuditEntry, error) {
 	return entries, err
 }
 
+// longestEntry is more than an entry of the audit log takes: it holds no bodies.
+const longestEntry = 1 << 20
+
 // AuditMark returns the present end of the log: AuditSince with it returns what came after this call.
 func (c *ControlPlane) AuditMark() (AuditMark, error) {
-	info, err := os.Stat(c.auditFile())
+	file, err := os.Open(c.auditFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	return AuditMark(info.Size()), nil
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	// The last line may be half written: it comes after the mark.
+	from := max(info.Size()-longestEntry, 0)
+	tail, err := io.ReadAll(io.NewSectionReader(file, from, info.Size()-from))
+	if err != nil {
+		return 0, err
+	}
+	return AuditMark(from + int64(bytes.LastIndexByte(tail, '\n')+1)), nil
 }
 
 // AuditSince returns the entries after a mark, and the mark to go on from.

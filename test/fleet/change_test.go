@@ -55,7 +55,7 @@ func (w *world) createUnchecked(object client.Object) {
 	}))
 }
 
-// prometheus scrapes the programs and judges by the rules that are shipped, without the time for which they wait.
+// prometheus scrapes the programs and judges by the rules that are shipped, without the times for which they wait. That an alert ends is for the unit tests of the rules: it goes on for a while, to bridge a change of the leader.
 func (w *world) prometheus(dir string) *env.Prometheus {
 	w.Helper()
 	root, err := env.Root()
@@ -67,7 +67,7 @@ func (w *world) prometheus(dir string) *env.Prometheus {
 	text, err := yaml.Marshal(rule.Spec)
 	w.must(err)
 	rules := filepath.Join(dir, "rules.yaml")
-	w.must(os.WriteFile(rules, regexp.MustCompile(`(?m)^(\s*)for: .*$`).ReplaceAll(text, []byte("${1}for: 0s")), 0o600))
+	w.must(os.WriteFile(rules, regexp.MustCompile(`(?m)^(\s*)(for|keep_firing_for): .*$`).ReplaceAll(text, []byte("${1}${2}: 0s")), 0o600))
 	targets := []env.ScrapeTarget{{Job: "restic-manager-controller", Address: w.ControllerMetrics}}
 	for _, g := range w.Replicas {
 		targets = append(targets, env.ScrapeTarget{Job: "restic-manager-gateway-" + g.Instance, Address: g.Metrics})

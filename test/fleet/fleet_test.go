@@ -190,7 +190,6 @@ func TestTheLifeOfAFleet(t *testing.T) {
 			c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionBackupsCurrent)
 			return s.HostsOverdue == 0 && c != nil && c.Reason == v1alpha1.ReasonSuspended
 		})
-		w.alert("ResticManagerBackupOverdue", 0)
 		w.suspend("often", false)
 		w.scheduleIs("often", "overdue anew", func(s *v1alpha1.ScheduleStatus) bool { return s.HostsOverdue == late })
 		for _, a := range all[:late] {
@@ -201,7 +200,6 @@ func TestTheLifeOfAFleet(t *testing.T) {
 		w.groupIs("data", "recovered", func(s *v1alpha1.SourceGroupStatus) bool {
 			return s.HostsOverdue == 0 && isTrue(s.Conditions, v1alpha1.ConditionBackupsCurrent)
 		})
-		w.alert("ResticManagerBackupOverdue", 0)
 		w.eventually("one Event per Host and turn", func(ctx context.Context) error {
 			for reason, want := range map[string]int{v1alpha1.EventBackupsOverdue: 2 * late, v1alpha1.EventBackupsRecovered: 2 * late} {
 				n, err := w.events(ctx, reason)

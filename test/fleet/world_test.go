@@ -116,9 +116,7 @@ func (w *world) wait(what string, agents []*swarm.Agent, ok func(*swarm.Agent) b
 
 func (w *world) eventually(what string, ok func(ctx context.Context) error) {
 	w.Helper()
-	began := time.Now()
 	env.Eventually(w.T, patience, what, ok)
-	w.Logf("after %s: %s", time.Since(began).Round(time.Millisecond), what)
 }
 
 func roleSelector(role string) v1alpha1.Selector {
@@ -256,7 +254,7 @@ func (w *world) quiet() {
 			mark, calm = w.mark(), 0
 			return fmt.Errorf("it writes")
 		}
-		if calm++; calm < 70 { // of 100 ms: longer than summaries are held back
+		if calm++; calm < 120 { // of 50 ms: longer than summaries are held back
 			return fmt.Errorf("calm for %d polls", calm)
 		}
 		return nil

@@ -74,6 +74,14 @@ func (c *Coalescer) After(name types.NamespacedName, spacing time.Duration, now 
 	return min(max(last.Add(spacing).Sub(now), 0), spacing)
 }
 
+// Itself is for Handler: an object whose status was written.
+func Itself(before, after client.Object) []ctrl.Request {
+	if before == nil || after == nil {
+		return nil
+	}
+	return []ctrl.Request{{NamespacedName: client.ObjectKeyFromObject(after)}}
+}
+
 // Handler returns a handler that enqueues what concerned names for each event. Of an object that came there is no before, of one that went no after.
 func (c *Coalescer) Handler(clk clock.PassiveClock, spacing time.Duration, concerned func(before, after client.Object) []ctrl.Request) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
