@@ -30,7 +30,7 @@ type Options struct {
 	// HostLimit is how many Hosts have series of their own. Default DefaultHostLimit.
 	HostLimit int
 	Clock     clock.PassiveClock
-	// Logger tells why a scrape has no series. Default slog.Default().
+	// Logger tells why a scrape failed. Default slog.Default().
 	Logger *slog.Logger
 }
 
@@ -78,7 +78,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	if err := s.objects(ctx); err != nil {
-		c.o.Logger.Error("the metrics about objects are left out of this scrape", "error", err)
+		// The scrape fails as a whole: a fleet of which nothing is told looks like one without trouble, and every alert about it would end.
+		c.o.Logger.Error("the objects for the metrics cannot be read", "error", err)
+		out <- prometheus.NewInvalidMetric(c.descs[prefix+hostsOmitted], err)
 	}
 }
 

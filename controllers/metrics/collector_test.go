@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -175,5 +177,22 @@ func TestEveryFamilyIsDescribedAndWellNamed(t *testing.T) {
 		if f.Help == "" || !strings.HasPrefix(f.Name, prefix) {
 			t.Errorf("%s has no help or another prefix", f.Name)
 		}
+	}
+}
+
+// unreadable is a cache that has not heard from the API server.
+type unreadable struct{ client.Reader }
+
+func (unreadable) List(context.Context, client.ObjectList, ...client.ListOption) error {
+	return errors.New("the cache is not synced")
+}
+
+func TestAScrapeFailsWhenTheFleetCannotBeRead(t *testing.T) {
+	c := collector(t, true, 0)
+	c.o.Reader = unreadable{}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c)
+	if _, err := registry.Gather(); err == nil || !strings.Contains(err.Error(), "the cache is not synced") {
+		t.Errorf("the scrape ends with %v, want what is wrong", err)
 	}
 }
