@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/restic-manager/restic-manager/agentgateway/session"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/internal/metrictable"
+	_ "sigs.k8s.io/controller-runtime/pkg/controller" // registers the metrics of work queues and of the process, which its client alone does not
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
@@ -81,11 +81,27 @@ func newMetrics(connected func() int) *metrics {
 			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: f.Name, Help: f.Help}, func() float64 { return float64(connected()) }))
 		}
 	}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.begin()
 	return m
 }
 
-// gatherer is what is scraped: controller-runtime keeps the metrics of the client and of work queues.
+// begin makes the series that may be looked at for an increase, at zero: to Prometheus an increase from nothing is none.
+func (m *metrics) begin() {
+	m.counters[sessionsTotal].WithLabelValues("accepted")
+	m.counters[reconnectsTotal].WithLabelValues()
+	for _, result := range []string{"applied", "refused"} {
+		m.counters[setAcksTotal].WithLabelValues(result)
+	}
+	for _, reason := range refusals {
+		m.counters[setRefusalsTotal].WithLabelValues(string(reason))
+	}
+	m.counters[setRefusalsTotal].WithLabelValues("Other")
+	for _, result := range []string{"stored", "repeated", "discarded"} {
+		m.counters[reportsAckedTotal].WithLabelValues(result)
+	}
+}
+
+// gatherer is what is scraped: controller-runtime keeps the metrics of the client, of work queues, and of the process.
 func (m *metrics) gatherer() prometheus.Gatherer {
 	return prometheus.Gatherers{m.registry, ctrlmetrics.Registry}
 }
@@ -104,12 +120,8 @@ func (m *metrics) Enrolment(result string) { m.count(enrolmentsTotal, result) }
 // Delayed implements report.Meter.
 func (m *metrics) Delayed(by time.Duration) { m.histograms[reportDelay].Observe(max(by, 0).Seconds()) }
 
-// opened counts a session that was accepted.
-func (m *metrics) opened(s *session.Session) {
-	if s.Counter() > 1 {
-		m.count(reconnectsTotal)
-	}
-}
+// Reconnected implements report.Meter.
+func (m *metrics) Reconnected() { m.count(reconnectsTotal) }
 
 // closed counts a session that ended.
 func (m *metrics) closed(s *session.Session, cause error) {

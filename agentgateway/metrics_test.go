@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/restic-manager/restic-manager/agentgateway/session"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"k8s.io/client-go/util/workqueue"
 )
 
 func TestWhatIsScrapedHasEveryFamilyOnceAndTheRuntimeToo(t *testing.T) {
@@ -38,7 +39,15 @@ func TestWhatIsScrapedHasEveryFamilyOnceAndTheRuntimeToo(t *testing.T) {
 			t.Errorf("%s is exported with help %q, want %q", f.Name, seen[f.Name], f.Help)
 		}
 	}
-	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes"} {
+	queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[string]{Name: "test"})
+	defer queue.ShutDown()
+	if families, err = m.gatherer().Gather(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		seen[f.GetName()] = f.GetHelp()
+	}
+	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes", "workqueue_depth"} {
 		if _, ok := seen[name]; !ok {
 			t.Errorf("%s is missing", name)
 		}
@@ -49,8 +58,16 @@ func TestWhatIsScrapedHasEveryFamilyOnceAndTheRuntimeToo(t *testing.T) {
 restic_manager_gateway_sessions_ended_total{reason="lost"} 1
 # HELP restic_manager_gateway_set_refusals_total Schedule sets that agents refused, by reason.
 # TYPE restic_manager_gateway_set_refusals_total counter
+restic_manager_gateway_set_refusals_total{reason="BadCredential"} 0
+restic_manager_gateway_set_refusals_total{reason="BadSignature"} 0
+restic_manager_gateway_set_refusals_total{reason="Expired"} 0
+restic_manager_gateway_set_refusals_total{reason="Invalid"} 0
+restic_manager_gateway_set_refusals_total{reason="NotAllowedByMachine"} 0
 restic_manager_gateway_set_refusals_total{reason="OlderSerial"} 1
 restic_manager_gateway_set_refusals_total{reason="Other"} 1
+restic_manager_gateway_set_refusals_total{reason="StorageFailed"} 0
+restic_manager_gateway_set_refusals_total{reason="WrongHost"} 0
+restic_manager_gateway_set_refusals_total{reason="WrongIdentity"} 0
 `
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), metricPrefix+sessionsEndedTotal, metricPrefix+setRefusalsTotal); err != nil {
 		t.Error(err)

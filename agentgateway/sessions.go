@@ -65,7 +65,6 @@ func (g *Gateway) Opened(s *session.Session, hello *wire.HelloBody) {
 	h := &holding{link: link, stream: g.writer.NewStream(reportSession(s), link)}
 	h.fires = lane.New(waitingFires, func(fire *wire.Fire) { g.answer(link, fire) }, nil)
 	g.open.Store(s, h)
-	g.metrics.opened(s)
 	g.o.Logger.Info("agent connected", "host", s.Host().String(), "session", s.Counter(), "remote", s.Remote(), "agent", hello.AgentVersion,
 		"restic", hello.ResticVersion, "applied", hello.AppliedRevision, "unacked", hello.Unacked)
 	h.stream.Greet(hello, s.Skew())

@@ -34,6 +34,7 @@ var start = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 type meter struct{ writes int }
 
 func (m *meter) Wrote(string)        { m.writes++ }
+func (*meter) Reconnected()          {}
 func (*meter) Enrolment(string)      {}
 func (*meter) Reported(string)       {}
 func (*meter) Delayed(time.Duration) {}

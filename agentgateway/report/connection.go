@@ -36,8 +36,9 @@ type Newcomer struct {
 func (w *Writer) Connect(ctx context.Context, n Newcomer) error {
 	var refusal *wire.Error
 	var uid string
+	again := false
 	err := w.changeSet(ctx, n.Host, func(set *v1alpha1.ScheduleSet) error {
-		refusal, uid = nil, set.Spec.Host.UID
+		refusal, uid, again = nil, set.Spec.Host.UID, set.Status.Connection != nil
 		if set.Spec.Host.Identity.SigningKey != n.SigningKey {
 			refusal = &wire.Error{Code: wire.CodeBadSignature, Message: fmt.Sprintf("the identity of Host %s has changed", n.Host)}
 			return errUnchanged
@@ -63,6 +64,9 @@ func (w *Writer) Connect(ctx context.Context, n Newcomer) error {
 		return fmt.Errorf("writing the connection: %w", err)
 	}
 	if refusal == nil {
+		if again {
+			w.o.Meter.Reconnected()
+		}
 		return nil
 	}
 	if refusal.Code == wire.CodeDuplicateIdentity {

@@ -40,6 +40,9 @@ func TestTheGreaterSessionCounterIsOnRecord(t *testing.T) {
 	if w := f.meter.wrote(); w["schedulesets"] != 2 {
 		t.Errorf("writes are %v, want one for each connection", w)
 	}
+	if f.meter.reconnects != 1 {
+		t.Errorf("%d reconnects are counted: a first connection is none, whatever its counter, nor is a refused one", f.meter.reconnects)
+	}
 }
 
 func TestAnOlderConnectionThatIsWrittenLateNeverWins(t *testing.T) {

@@ -35,11 +35,18 @@ type meter struct {
 	mu       sync.Mutex
 	writes   map[string]int
 	reported map[string]int
+
+	reconnects int
 }
 
 func (m *meter) Wrote(resource string) { m.count(&m.writes, resource) }
 func (m *meter) Delayed(time.Duration) {}
-func (m *meter) Reported(r string)     { m.count(&m.reported, r) }
+func (m *meter) Reconnected() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reconnects++
+}
+func (m *meter) Reported(r string) { m.count(&m.reported, r) }
 func (m *meter) count(counts *map[string]int, key string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -27,6 +27,8 @@ type Meter interface {
 	Reported(result string)
 	// Delayed is told how long after the end of a job, by the machine's clock, its result was stored.
 	Delayed(by time.Duration)
+	// Reconnected counts a connection of a machine that had been connected before.
+	Reconnected()
 }
 
 // Options of a Writer. All are required.
