@@ -48,6 +48,8 @@ type Options struct {
 	OverdueMinGrace time.Duration
 	// TombstoneTTL, default DefaultTombstoneTTL.
 	TombstoneTTL time.Duration
+	// WatchNamespaces as in CacheOptions.
+	WatchNamespaces []string
 	// Keys sign what agents obey.
 	Keys *signing.Keys
 	// Clock, default the real one.
@@ -101,6 +103,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.TombstoneTTL == 0 {
 		o.TombstoneTTL = DefaultTombstoneTTL
 	}
+	limited := len(o.WatchNamespaces) > 0
+	var namespaces client.Reader = mgr.GetClient()
+	if limited {
+		namespaces = mgr.GetAPIReader()
+	}
 	reconcilers := []struct {
 		kind       string
 		reconciler interface{ SetupWithManager(ctrl.Manager) error }
@@ -108,6 +115,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		{"Host", &host.Reconciler{
 			Client:     mgr.GetClient(),
 			Live:       mgr.GetAPIReader(),
+			Namespaces: namespaces,
 			Clock:      o.Clock,
 			Recorder:   mgr.GetEventRecorder(v1alpha1.ManagerControllers),
 			Signer:     o.Keys,
@@ -118,12 +126,16 @@ func Setup(mgr ctrl.Manager, o Options) error {
 
 			OverdueMinGrace: o.OverdueMinGrace,
 			TombstoneTTL:    o.TombstoneTTL,
+			Limited:         limited,
 		}},
 		{"SourceGroup", &sourcegroup.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
 		{"Schedule", &schedule.Reconciler{Client: mgr.GetClient(), Clock: o.Clock}},
-		{"RepoMaintenance", &repomaintenance.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Collect: repomaintenance.DefaultCollect}},
+		{"RepoMaintenance", &repomaintenance.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: o.Clock, Collect: repomaintenance.DefaultCollect,
+		}},
 		{"HostJob", &hostjob.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Signer: o.Keys, Recorder: mgr.GetEventRecorder(v1alpha1.ManagerControllers),
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: o.Clock, Signer: o.Keys,
+			Recorder: mgr.GetEventRecorder(v1alpha1.ManagerControllers),
 		}},
 	}
 	for _, r := range reconcilers {

@@ -89,7 +89,7 @@ func (o *operator) start() {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: operatorNamespace, GatewayURL: "https://gateway.example.com", Keys: keys, Clock: o.clock}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: operatorNamespace, GatewayURL: "https://gateway.example.com", Keys: keys, Clock: o.clock, WatchNamespaces: o.watched}); err != nil {
 		o.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

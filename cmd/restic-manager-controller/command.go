@@ -144,6 +144,7 @@ func (o *options) run(ctx context.Context) error {
 	}
 	if err := controllers.Setup(mgr, controllers.Options{
 		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, TombstoneTTL: o.tombstoneTTL, OverdueMinGrace: o.overdueMinGrace, Keys: keys,
+		WatchNamespaces: o.watchNamespaces,
 	}); err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func TestCheckNamesTheFlag(t *testing.T) {
 }
 
 func withWebhook(w webhookOptions) options {
-	return options{gatewayURL: "https://gateway.example.com", tokenTTL: time.Hour, webhook: w}
+	return options{gatewayURL: "https://gateway.example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Hour, webhook: w}
 }
 
 func TestPins(t *testing.T) {

@@ -45,11 +45,13 @@ type Reconciler struct {
 	// Client reads from a cache in which Secrets without the credentials label are absent.
 	Client client.Client
 	// Live reads from the API server.
-	Live     client.Reader
-	Clock    clock.PassiveClock
-	Recorder events.EventRecorder
-	Signer   Signer
-	Gateways *Gateways
+	Live client.Reader
+	// Namespaces reads as status.Terminating needs it.
+	Namespaces client.Reader
+	Clock      clock.PassiveClock
+	Recorder   events.EventRecorder
+	Signer     Signer
+	Gateways   *Gateways
 
 	// GatewayURL is where machines find the gateway: https://host[:port].
 	GatewayURL string
@@ -61,6 +63,8 @@ type Reconciler struct {
 	OverdueMinGrace time.Duration
 	// TombstoneTTL is how long the tombstone of a removed Host is kept for a machine that does not come for it.
 	TombstoneTTL time.Duration
+	// Limited says that the operator has rights in some namespaces alone. It may not watch Namespaces then, and learns that one is deleted from the Hosts in it.
+	Limited bool
 	// MaxConcurrent is how many Hosts are reconciled at once, default 4.
 	MaxConcurrent int
 }
@@ -81,7 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) look(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
-	terminating, err := status.Terminating(ctx, r.Client, name.Namespace)
+	terminating, err := status.Terminating(ctx, r.Namespaces, name.Namespace)
 	if err != nil {
 		return ctrl.Result{}, err
 	}

@@ -48,15 +48,18 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.Add(r.Gateways); err != nil {
 		return err
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	hosts := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.Host{}, builder.WithPredicates(hostChanged)).
 		Watches(&v1alpha1.ScheduleSet{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(setChanged)). // of its name
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Schedule{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSchedule), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMaintenance), builder.WithPredicates(maintenanceChanged, sinceStart)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(secretChanged)).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.setsOfNamespace), builder.OnlyMetadata, builder.WithPredicates(namespaceEnds)).
-		WatchesRawSource(source.Channel(r.Gateways.changes, handler.EnqueueRequestsFromMapFunc(r.hostsOfGateway))).
+		WatchesRawSource(source.Channel(r.Gateways.changes, handler.EnqueueRequestsFromMapFunc(r.hostsOfGateway)))
+	if !r.Limited {
+		hosts.Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.setsOfNamespace), builder.OnlyMetadata, builder.WithPredicates(namespaceEnds))
+	}
+	return hosts.
 		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(r.MaxConcurrent, 4)}).
 		Complete(r)
 }

@@ -3,7 +3,7 @@
 // # Use
 //
 //	err := (&hostjob.Reconciler{
-//		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: clock.RealClock{}, Signer: keys, Recorder: mgr.GetEventRecorder(…),
+//		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: mgr.GetClient(), Clock: clock.RealClock{}, Signer: keys, Recorder: mgr.GetEventRecorder(…),
 //	}).SetupWithManager(mgr)
 //
 // # Internals

@@ -102,7 +102,7 @@ func newSealingKey(t *testing.T) (private []byte, public string) {
 }
 
 func (f *fixture) reconciler() *Reconciler {
-	return &Reconciler{Client: indexed(f.client), Live: f.client, Clock: f.clock, Signer: f.signer, Recorder: f.recorder}
+	return &Reconciler{Client: indexed(f.client), Live: f.client, Namespaces: f.client, Clock: f.clock, Signer: f.signer, Recorder: f.recorder}
 }
 
 // indexed answers by the indexes of a cache what a live client cannot.

@@ -34,10 +34,12 @@ const conflictDelay = 200 * time.Millisecond
 type Reconciler struct {
 	Client client.Client
 	// Live reads the metadata of Secrets that the cache does not have.
-	Live     client.Reader
-	Clock    clock.PassiveClock
-	Signer   Signer
-	Recorder events.EventRecorder
+	Live client.Reader
+	// Namespaces reads as status.Terminating needs it.
+	Namespaces client.Reader
+	Clock      clock.PassiveClock
+	Signer     Signer
+	Recorder   events.EventRecorder
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -59,7 +61,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) reconcile(ctx context.Context, job *v1alpha1.HostJob) (ctrl.Result, error) {
-	if terminating, err := status.Terminating(ctx, r.Client, job.Namespace); terminating || err != nil || !job.DeletionTimestamp.IsZero() {
+	if terminating, err := status.Terminating(ctx, r.Namespaces, job.Namespace); terminating || err != nil || !job.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, err
 	}
 	if job.Status.Phase.Finished() {

@@ -3,7 +3,7 @@
 //
 // # Use
 //
-//	err := (&repomaintenance.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: clock.RealClock{}}).SetupWithManager(mgr)
+//	err := (&repomaintenance.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr)
 //
 // # Internals
 //

@@ -101,7 +101,7 @@ func (f *fixture) start() {
 	if err := selecting.AddIndexes(f.t.Context(), mgr.GetFieldIndexer()); err != nil {
 		f.t.Fatal(err)
 	}
-	if err := (&Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: f.clock, Collect: 10 * time.Millisecond}).SetupWithManager(mgr); err != nil {
+	if err := (&Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: mgr.GetClient(), Clock: f.clock, Collect: 10 * time.Millisecond}).SetupWithManager(mgr); err != nil {
 		f.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -22,8 +22,10 @@ const DefaultCollect = 3 * time.Second
 type Reconciler struct {
 	Client client.Client
 	// Live reads the API server itself.
-	Live  client.Reader
-	Clock clock.PassiveClock
+	Live client.Reader
+	// Namespaces reads as status.Terminating needs it.
+	Namespaces client.Reader
+	Clock      clock.PassiveClock
 	// Collect is how long what happens to hosts and jobs is collected before a status is written.
 	Collect time.Duration
 }

@@ -26,15 +26,16 @@ const staleDelay = time.Second
 
 // repositories keeps repositories healthy. A request names one by its hash, which is no object.
 type repositories struct {
-	client client.Client
-	live   client.Reader
-	clock  clock.PassiveClock
-	made   made
+	client     client.Client
+	live       client.Reader
+	namespaces client.Reader
+	clock      clock.PassiveClock
+	made       made
 }
 
 // Reconcile implements reconcile.Reconciler.
 func (r *repositories) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	if terminating, err := status.Terminating(ctx, r.client, req.Namespace); terminating || err != nil {
+	if terminating, err := status.Terminating(ctx, r.namespaces, req.Namespace); terminating || err != nil {
 		return ctrl.Result{}, err
 	}
 	repository, err := r.gather(ctx, req)

@@ -38,7 +38,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.HostJob{}, handler.EnqueueRequestsFromMapFunc(cached.repositoriesOfJob), builder.WithPredicates(jobChanged)).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(cached.repositoriesOf), builder.WithPredicates(specChanged)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Complete(&repositories{client: r.Client, live: r.Live, clock: r.Clock})
+		Complete(&repositories{client: r.Client, live: r.Live, namespaces: r.Namespaces, clock: r.Clock})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 //+kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 
 // Terminating tells whether a namespace is being deleted: all that is in it goes, and nothing can be created there any more, Events included. One that the
-// reader does not know (yet) is not.
+// reader does not know (yet) is not. With rights in some namespaces alone, their Namespaces can be read but not listed: the reader must be a live one then.
 func Terminating(ctx context.Context, reader client.Reader, namespace string) (bool, error) {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))

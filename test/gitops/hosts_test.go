@@ -138,7 +138,7 @@ func TestAHostWhoseBackupsAreOverdueIsCurrent(t *testing.T) {
 	s.clock.Step(3 * 24 * time.Hour)
 	s.disconnect("web-1")
 	s.look("web-1")
-	expectVerdict(t, s.until("days have passed", newHost("web-1"), told{"Ready": "True Published", "Connected": "False Disconnected"}), status.CurrentStatus)
+	expectVerdict(t, s.until("days have passed", newHost("web-1"), told{"Ready": "True Published", "Connected": "False Disconnected", "BackupsCurrent": "False Overdue"}), status.CurrentStatus)
 }
 
 func suspended(h *v1alpha1.Host) { h.Spec.Suspend = true }

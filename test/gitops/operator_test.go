@@ -113,7 +113,7 @@ func startOperatorAs(t *testing.T, cp *env.ControlPlane, account *rest.Config, w
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: operatorNamespace, GatewayURL: "https://gateway.example.com", Keys: keys, Clock: o.clock}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: operatorNamespace, GatewayURL: "https://gateway.example.com", Keys: keys, Clock: o.clock, WatchNamespaces: watched}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

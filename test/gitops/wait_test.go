@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/test/env"
@@ -42,7 +43,9 @@ func (s *space) sh(ctx context.Context, line string) error {
 	}
 	bin := filepath.Dir(kubectl)
 	line = strings.ReplaceAll(line, "-n shop", "-n "+s.namespace)
-	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience) // whatever the line itself says
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+line)
 	cmd.Env = []string{"KUBECONFIG=" + s.cp.AdminKubeconfig, "HOME=" + s.cp.Dir, "PATH=" + bin + ":" + os.Getenv("PATH"), "job=hostjob.backup.restic-manager.io/done"}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", line, err, out)
@@ -52,10 +55,14 @@ func (s *space) sh(ctx context.Context, line string) error {
 
 var object = regexp.MustCompile(`\b(host|hostjob|schedule|sourcegroup|repomaintenance)/([a-z0-9-]+)`)
 
+// farewell waits for machines to be told that they were removed.
+const farewell = "--for=delete schedulesets"
+
 // Where all is well, every line that people may copy comes to its end.
 func TestWaitingAsDocumented(t *testing.T) {
 	s := startOperator(t).space(t)
 	pages := waitLines(t)
+	var farewells []string
 	lines := 0
 	names := map[string]map[string]bool{"hostjob": {"done": true}}
 	for _, page := range pages {
@@ -76,12 +83,45 @@ func TestWaitingAsDocumented(t *testing.T) {
 	for page, some := range pages {
 		t.Run(page, func(t *testing.T) {
 			for _, line := range some {
+				if strings.Contains(line, farewell) {
+					farewells = append(farewells, line)
+					continue
+				}
 				if err := s.sh(t.Context(), line); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
+	if len(farewells) == 0 {
+		t.Fatal("no line waits for machines that are removed: does the pattern still find it?")
+	}
+	if _, err := s.cp.Kubectl(t.Context(), "-n", s.namespace, "delete", "hosts.backup.restic-manager.io", "--all"); err != nil {
+		t.Fatal(err)
+	}
+	for host, there := range names["host"] {
+		if there {
+			s.ackTombstone(host)
+		}
+	}
+	for _, line := range farewells {
+		if err := s.sh(t.Context(), line); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// ackTombstone says that a removed machine has its tombstone.
+func (s *space) ackTombstone(host string) {
+	s.t.Helper()
+	env.Eventually(s.t, patience, "the set of "+host+" becomes a tombstone", func(ctx context.Context) error {
+		set := &v1alpha1.ScheduleSet{}
+		if err := s.admin.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: host}, set); err != nil || set.Spec.Tombstone {
+			return err
+		}
+		return fmt.Errorf("it has the revision %s", set.Spec.Revision)
+	})
+	report(s, host, &v1alpha1.ScheduleSet{}, func(set *v1alpha1.ScheduleSet) { set.Status.AppliedRevision = set.Spec.Revision })
 }
 
 // thrive makes a fleet in which everything works. Names that are false do not exist.
@@ -135,6 +175,10 @@ func (s *space) thrive(names map[string]map[string]bool) {
 		now := metav1.NewTime(s.clock.Now())
 		report(s, host, &v1alpha1.Host{}, func(h *v1alpha1.Host) {
 			h.Status.LastSuccessTime = &now
+			if h.Status.Maintenance == nil {
+				h.Status.Maintenance = &v1alpha1.MaintenanceStatus{}
+			}
+			h.Status.Maintenance.Check = &v1alpha1.OperationStatus{Result: v1alpha1.ResultSucceeded, FinishTime: &now, LastSuccessTime: &now}
 			for _, group := range groups {
 				h.Status.SourceGroups = append(h.Status.SourceGroups, v1alpha1.SourceGroupResult{Name: group, JobID: "1", Result: v1alpha1.ResultSucceeded, FinishTime: &now, LastSuccessTime: &now})
 			}
