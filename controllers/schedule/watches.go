@@ -3,7 +3,6 @@ package schedule
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,9 +25,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		// the next.
 		Watches(&v1alpha1.Schedule{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.Itself)).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, schedulesSummingUp)).
+		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.ByStatus(fleet.ChangedSchedules))).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, schedulesInSets), builder.WithPredicates(status.SetProgressed)).
+		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(schedulesIn)), builder.WithPredicates(status.SetProgressed)).
 		Complete(r)
 }
 
@@ -64,38 +63,14 @@ func (r *Reconciler) schedulesNaming(ctx context.Context, namespace string, grou
 	for i := range schedules {
 		names = append(names, schedules[i].Name)
 	}
-	return requests(namespace, names)
+	return coalesce.Named(namespace, names)
 }
 
-// schedulesSummingUp are those whose summary a change of a Host's status concerns.
-func schedulesSummingUp(before, after client.Object) []ctrl.Request {
-	was, hadBefore := before.(*v1alpha1.Host)
-	is, hasAfter := after.(*v1alpha1.Host)
-	if !hadBefore || !hasAfter {
-		return nil // that is schedulesForHost's
+// schedulesIn are those in a set.
+func schedulesIn(set *v1alpha1.ScheduleSet) []string {
+	names := make([]string, 0, len(set.Spec.Schedules))
+	for i := range set.Spec.Schedules {
+		names = append(names, set.Spec.Schedules[i].Name)
 	}
-	return requests(is.Namespace, fleet.ChangedSchedules(was, is))
-}
-
-// schedulesInSets are those in a set before and after a change.
-func schedulesInSets(before, after client.Object) []ctrl.Request {
-	var found []ctrl.Request
-	for _, object := range []client.Object{before, after} {
-		set, ok := object.(*v1alpha1.ScheduleSet)
-		if !ok {
-			continue
-		}
-		for _, schedule := range set.Spec.Schedules {
-			found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: schedule.Name}})
-		}
-	}
-	return found
-}
-
-func requests(namespace string, names []string) []ctrl.Request {
-	found := make([]ctrl.Request, 0, len(names))
-	for _, name := range names {
-		found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
-	}
-	return found
+	return names
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,9 +46,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		// A group concerns those that have its tag.
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.groupsWithTag), builder.WithPredicates(predicate.GenerationChangedPredicate{}, sinceStart)).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.groupsForHost), builder.WithPredicates(changed)).
-		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, groupsSummingUp)).
+		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.ByStatus(fleet.ChangedGroups))).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.groupsForMaintenance), builder.WithPredicates(changed, sinceStart)).
-		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, groupsInSets), builder.WithPredicates(status.SetProgressed)).
+		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(groupsIn)), builder.WithPredicates(status.SetProgressed)).
 		Complete(r)
 }
 
@@ -67,17 +66,7 @@ func (r *Reconciler) groupsForHost(ctx context.Context, object client.Object) []
 		log.FromContext(ctx).Error(err, "listing the SourceGroups that select a Host", "host", client.ObjectKeyFromObject(host))
 		return nil
 	}
-	return requests(host.Namespace, namesOf(groups))
-}
-
-// groupsSummingUp are those whose summary a change of a Host's status concerns.
-func groupsSummingUp(before, after client.Object) []ctrl.Request {
-	was, hadBefore := before.(*v1alpha1.Host)
-	is, hasAfter := after.(*v1alpha1.Host)
-	if !hadBefore || !hasAfter {
-		return nil // that is groupsForHost's
-	}
-	return requests(is.Namespace, fleet.ChangedGroups(was, is))
+	return coalesce.Named(host.Namespace, namesOf(groups))
 }
 
 // groupsWithTag is asked for the group before and after a change.
@@ -91,7 +80,7 @@ func (r *Reconciler) groupsWithTag(ctx context.Context, object client.Object) []
 		log.FromContext(ctx).Error(err, "listing the SourceGroups with the same tag", "group", client.ObjectKeyFromObject(changed))
 		return nil
 	}
-	return requests(changed.Namespace, slices.DeleteFunc(namesOf(groups), func(name string) bool { return name == changed.Name }))
+	return coalesce.Named(changed.Namespace, slices.DeleteFunc(namesOf(groups), func(name string) bool { return name == changed.Name }))
 }
 
 // groupsForMaintenance is asked for the RepoMaintenance before and after a change, for the groups of the hosts whose repositories it may concern:
@@ -106,7 +95,7 @@ func (r *Reconciler) groupsForMaintenance(ctx context.Context, object client.Obj
 		log.FromContext(ctx).Error(err, "listing what a RepoMaintenance concerns", "maintenance", client.ObjectKeyFromObject(m))
 		return nil
 	}
-	return requests(m.Namespace, names)
+	return coalesce.Named(m.Namespace, names)
 }
 
 // namesFor are the groups with a retention on the hosts that a RepoMaintenance concerns.
@@ -134,19 +123,13 @@ func (r *Reconciler) namesFor(ctx context.Context, m *v1alpha1.RepoMaintenance) 
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// groupsInSets are those in a set before and after a change.
-func groupsInSets(before, after client.Object) []ctrl.Request {
-	var found []ctrl.Request
-	for _, object := range []client.Object{before, after} {
-		set, ok := object.(*v1alpha1.ScheduleSet)
-		if !ok {
-			continue
-		}
-		for _, group := range set.Spec.Groups {
-			found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: set.Namespace, Name: group.Name}})
-		}
+// groupsIn are those in a set.
+func groupsIn(set *v1alpha1.ScheduleSet) []string {
+	names := make([]string, 0, len(set.Spec.Groups))
+	for i := range set.Spec.Groups {
+		names = append(names, set.Spec.Groups[i].Name)
 	}
-	return found
+	return names
 }
 
 func namesOf(groups []v1alpha1.SourceGroup) []string {
@@ -155,12 +138,4 @@ func namesOf(groups []v1alpha1.SourceGroup) []string {
 		names = append(names, groups[i].Name)
 	}
 	return names
-}
-
-func requests(namespace string, names []string) []ctrl.Request {
-	found := make([]ctrl.Request, 0, len(names))
-	for _, name := range names {
-		found = append(found, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
-	}
-	return found
 }

@@ -101,11 +101,11 @@ func TestTheLifeOfAFleet(t *testing.T) {
 		})
 		w.quiet()
 		got := w.writes(mark)
-		t.Logf("%d Hosts that move cost %v", moved, got)
-		if got["schedulesets"] != moved || got["schedulesets/status"] != moved {
-			t.Errorf("%d sets and %d acks were written, want %d of each", got["schedulesets"], got["schedulesets/status"], moved)
+		t.Logf("%d Hosts that move cost\n%s", moved, got)
+		if got.Of("schedulesets") != moved || got.Of("schedulesets/status") != moved {
+			t.Errorf("%d sets and %d acks were written, want %d of each", got.Of("schedulesets"), got.Of("schedulesets/status"), moved)
 		}
-		if n := got["sourcegroups/status"] + got["schedules/status"]; n > 40 {
+		if n := got.Of("sourcegroups/status") + got.Of("schedules/status"); n > 40 {
 			t.Errorf("the summaries of two groups and two schedules were written %d times", n)
 		}
 		for _, a := range all[:moved] {
@@ -146,17 +146,17 @@ func TestTheLifeOfAFleet(t *testing.T) {
 		})
 		w.quiet()
 		got := w.writes(mark)
-		t.Logf("%d results in %s cost %v", simulated+real, took.Round(time.Millisecond), got)
+		t.Logf("%d results in %s cost\n%s", simulated+real, took.Round(time.Millisecond), got)
 		// One at once, and then one every five seconds.
 		bound := 3 + int(took/(5*time.Second))
 		for _, object := range []string{"sourcegroups/status", "schedules/status"} {
-			if got[object] > 2*bound {
-				t.Errorf("two objects of %s were written %d times, want at most %d each", object, got[object], bound)
+			if got.Of(object) > 2*bound {
+				t.Errorf("two objects of %s were written %d times, want at most %d each", object, got.Of(object), bound)
 			}
 		}
 		sum := 0
 		for what, n := range got {
-			if !strings.HasPrefix(what, "hostjobs") { // what people asked for has a record of its own
+			if !strings.HasPrefix(what.Resource, "hostjobs") { // what people asked for has a record of its own
 				sum += n
 			}
 		}

@@ -218,24 +218,16 @@ func (w *world) events(ctx context.Context, reason string) (int, error) {
 	return n, nil
 }
 
-// writes counts what the operator wrote in the fleet's namespace since a mark, by "resource" or "resource/subresource".
-func (w *world) writes(mark env.AuditMark) map[string]int {
+// writes counts what the operator wrote in the fleet's namespace since a mark.
+func (w *world) writes(mark env.AuditMark) env.Writes {
 	w.Helper()
 	entries, _, err := w.CP.AuditSince(mark)
 	w.must(err)
-	counts := map[string]int{}
-	for _, e := range entries {
-		ours := e.User == "system:serviceaccount:"+stack.Namespace+":restic-manager-controller" || e.User == "system:serviceaccount:"+stack.Namespace+":restic-manager-gateway"
-		if !e.IsWrite() || !ours || e.Namespace != w.ns {
-			continue
-		}
-		what := e.Resource
-		if e.Subresource != "" {
-			what += "/" + e.Subresource
-		}
-		counts[what]++
-	}
-	return counts
+	return env.CountWrites(entries, env.InNamespace(w.ns), byOperator)
+}
+
+func byOperator(e env.AuditEntry) bool {
+	return env.ByUser("restic-manager-controller")(e) || env.ByUser("restic-manager-gateway")(e)
 }
 
 func (w *world) mark() env.AuditMark {
@@ -250,7 +242,7 @@ func (w *world) quiet() {
 	w.Helper()
 	mark, calm := w.mark(), 0
 	w.eventually("the operator falls silent", func(context.Context) error {
-		if len(w.writes(mark)) > 0 {
+		if w.writes(mark).Total() > 0 {
 			mark, calm = w.mark(), 0
 			return fmt.Errorf("it writes")
 		}
