@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -86,14 +85,6 @@ func (r *Reconciler) connectionOf(set *v1alpha1.ScheduleSet) (*v1alpha1.Connecti
 		return set.Status.Connection, Life{} // whether its replica lives does not matter
 	}
 	return set.Status.Connection, r.Gateways.Life(set.Status.Connection.Gateway)
-}
-
-// announce leaves an Event for what no gateway is there to tell.
-func (r *Reconciler) announce(before, after *v1alpha1.Host) {
-	was, is := condition(before, v1alpha1.ConditionConnected), condition(after, v1alpha1.ConditionConnected)
-	if was != nil && is != nil && was.Status == metav1.ConditionTrue && is.Reason == v1alpha1.ReasonGatewayLost {
-		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, v1alpha1.EventDisconnected, "Connect", "%s", is.Message)
-	}
 }
 
 // ready words a Host that nothing is wrong with.

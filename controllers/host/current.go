@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -110,19 +109,4 @@ func lastOf(host *v1alpha1.Host, group string) string {
 		says += "; see status.sourceGroups)"
 	}
 	return says
-}
-
-// announceOverdue leaves one Event when backups fall overdue, and one when they recovered.
-func (r *Reconciler) announceOverdue(before, after *v1alpha1.Host) {
-	was, is := condition(before, v1alpha1.ConditionBackupsCurrent), condition(after, v1alpha1.ConditionBackupsCurrent)
-	if is == nil {
-		return
-	}
-	late := was != nil && was.Status == metav1.ConditionFalse
-	switch {
-	case !late && is.Status == metav1.ConditionFalse:
-		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, v1alpha1.EventBackupsOverdue, "Judge", "%s", is.Message)
-	case late && is.Status != metav1.ConditionFalse:
-		r.Recorder.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.EventBackupsRecovered, "Judge", "backups are not overdue any more: %s", is.Message)
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -101,12 +102,17 @@ func TestAHostFallsOverdueAndRecoversWithOneEventEach(t *testing.T) {
 		t.Fatalf("looks again after %v, want at most %v, when the backup is overdue", wait, want)
 	}
 	h.clock.SetTime(time.Date(2026, 3, 2, 8, 30, 0, 0, time.UTC))
+	stale := h.host("web-1")
 	h.run("web-1")
 	h.wantCondition("web-1", v1alpha1.ConditionBackupsCurrent, "False Overdue", "SourceGroup etc was due at 2026-03-02T02:30:00Z by Schedule nightly")
 	if got := h.host("web-1").Status.Overdue; len(got) != 1 || got[0].SourceGroup != "etc" || got[0].Schedule != "nightly" {
 		t.Errorf("overdue is %+v", got)
 	}
 	h.run("web-1")
+	// The cache may be behind what was just written.
+	if _, err := h.reconcile(t.Context(), stale); !apierrors.IsConflict(err) {
+		t.Errorf("what is told is written from a stale copy: %v", err)
+	}
 	h.clock.Step(24 * time.Hour)
 	h.run("web-1")
 	if got := h.countEvents(v1alpha1.EventBackupsOverdue); got != 1 {

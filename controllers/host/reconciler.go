@@ -131,11 +131,16 @@ func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *f
 	base := host.DeepCopy()
 	again := r.setConditions(host, facts, err)
 	host.Status.ObservedGeneration = host.Generation
-	if patchErr := status.Patch(ctx, r.Client, base, host); patchErr != nil {
+	all := newsOf(base, host)
+	var options []status.Option
+	if len(all) > 0 {
+		// From a stale copy the same news would be told twice.
+		options = append(options, status.WithLock())
+	}
+	if patchErr := status.Patch(ctx, r.Client, base, host, options...); patchErr != nil {
 		return ctrl.Result{}, errors.Join(patchErr, err)
 	}
-	r.announce(base, host)
-	r.announceOverdue(base, host)
+	r.announce(host, all)
 	after, err := status.Result(err)
 	return status.Sooner(status.Sooner(result, again), after), err
 }

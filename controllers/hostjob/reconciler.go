@@ -3,7 +3,6 @@ package hostjob
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -135,19 +135,13 @@ func (r *Reconciler) apply(seen facts, next decision) error {
 	return nil
 }
 
-// maxNote bounds the text of an Event: the API allows 1024 bytes.
-const maxNote = 1000
-
 // announce tells people that the controllers ended a job; what a machine ended, the gateway announces.
 func (r *Reconciler) announce(job *v1alpha1.HostJob, message string) {
 	kind := corev1.EventTypeWarning
 	if job.Status.Phase == v1alpha1.JobCancelled {
 		kind = corev1.EventTypeNormal
 	}
-	if len(message) > maxNote {
-		message = strings.ToValidUTF8(message[:maxNote], "") + "…"
-	}
-	r.Recorder.Eventf(job, nil, kind, finalReasons[job.Status.Phase], "End", "%s: %s", job.Spec.Kind, message)
+	r.Recorder.Eventf(job, nil, kind, finalReasons[job.Status.Phase], "End", "%s: %s", job.Spec.Kind, wire.Cut(message, status.MaxNote))
 }
 
 // finish tells the result in conditions, takes the credentials out in the same write, and deletes the object once it was kept long enough.

@@ -14,6 +14,9 @@ import (
 // maxMessage bounds a condition's message, in bytes: the API allows 32 KiB, a person reads one paragraph.
 const maxMessage = 2048
 
+// MaxNote bounds the text of an Event, in bytes: the API allows 1024.
+const MaxNote = 1000
+
 // Setter sets conditions that speak of one generation of an object.
 type Setter struct {
 	conditions *[]metav1.Condition

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -201,21 +200,6 @@ func (w *world) realAgents(source string) []string {
 	w.must(os.MkdirAll(source, 0o755))
 	w.must(os.WriteFile(filepath.Join(source, "a"), []byte("content"), 0o644))
 	return names
-}
-
-// events counts the Events with a reason.
-func (w *world) events(ctx context.Context, reason string) (int, error) {
-	var all eventsv1.EventList
-	if err := w.List(ctx, &all, client.InNamespace(w.ns)); err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, e := range all.Items {
-		if e.Reason == reason {
-			n++
-		}
-	}
-	return n, nil
 }
 
 // writes counts what the operator wrote in the fleet's namespace since a mark.

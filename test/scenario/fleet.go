@@ -3,7 +3,6 @@ package scenario
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -211,7 +210,7 @@ func (r *Run) fallOverdue(ctx context.Context) (string, error) {
 	if c == nil || c.Status != metav1.ConditionFalse {
 		return "", fmt.Errorf("BackupsCurrent is %+v", c)
 	}
-	if err := r.oneEvent(ctx, v1alpha1.EventBackupsOverdue); err != nil {
+	if err := r.lastTold(ctx, v1alpha1.EventBackupsOverdue); err != nil {
 		return "", err
 	}
 	return c.Message, r.show(ctx, "get", "schedules,sourcegroups,hosts")
@@ -226,23 +225,20 @@ func (r *Run) recover(ctx context.Context) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	return "BackupsCurrent is True again", r.oneEvent(ctx, v1alpha1.EventBackupsRecovered)
+	return "BackupsCurrent is True again", r.lastTold(ctx, v1alpha1.EventBackupsRecovered)
 }
 
-// oneEvent waits for the Event about the second machine, of which there is never more than one.
-func (r *Run) oneEvent(ctx context.Context, reason string) error {
+// lastTold waits until the newest Event about the backups of the second machine has a reason.
+func (r *Run) lastTold(ctx context.Context, reason string) error {
 	return env.Poll(ctx, 30*time.Second, "Event "+reason, func(ctx context.Context) error {
-		out, err := r.Stack.CP.Kubectl(ctx, "get", "events", "-n", FleetNamespace, "-o", "jsonpath={range .items[?(@.reason==\""+reason+"\")]}{.involvedObject.name}{\"\\n\"}{end}")
+		turns, err := stack.Turns(ctx, r.client, FleetNamespace)
 		if err != nil {
 			return err
 		}
-		switch strings.Count(out, fleetHosts[1]+"\n") {
-		case 0:
-			return errors.New("there is none yet")
-		case 1:
-			return nil
+		if told := turns[fleetHosts[1]]; len(told) == 0 || told[len(told)-1] != reason {
+			return fmt.Errorf("the Events are %q", told)
 		}
-		return env.Permanent(fmt.Errorf("there is more than one: %q", out))
+		return nil
 	})
 }
 
