@@ -18,6 +18,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/test/stack"
 	"github.com/restic-manager/restic-manager/test/swarm"
 )
 
