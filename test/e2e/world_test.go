@@ -65,22 +65,8 @@ type hostOption func(*v1alpha1.Host, *corev1.Secret)
 // host creates a Host with a repository of its own at the rest-server, and its Secret.
 func (w *world) host(name string, options ...hostOption) *v1alpha1.Host {
 	w.Helper()
-	user := name + "." + w.ns
-	password, err := scenario.NewPassword()
+	host, secret, err := scenario.NewHost(w.Stack, w.ns, name)
 	w.must(err)
-	w.must(w.Rest.SetUser(user, password))
-	ca, err := os.ReadFile(w.CA.CertFile)
-	w.must(err)
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name + "-repo", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
-		StringData: map[string]string{"RESTIC_PASSWORD": password + "-repo", "RESTIC_REST_USERNAME": user, "RESTIC_REST_PASSWORD": password},
-	}
-	host := &v1alpha1.Host{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"role": name}},
-		Spec: v1alpha1.HostSpec{Repository: v1alpha1.Repository{
-			URL: w.Rest.RepositoryURL(user), CredentialsSecretRef: &v1alpha1.LocalReference{Name: secret.Name}, CABundle: string(ca),
-		}},
-	}
 	for _, o := range options {
 		o(host, secret)
 	}
