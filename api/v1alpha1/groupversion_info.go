@@ -21,6 +21,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&Schedule{}, &ScheduleList{},
 		&RepoMaintenance{}, &RepoMaintenanceList{},
 		&HostJob{}, &HostJobList{},
+		&HostQuery{}, &HostQueryList{},
 		&ScheduleSet{}, &ScheduleSetList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

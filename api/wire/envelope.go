@@ -60,6 +60,9 @@ const (
 	TypeRepoState     Type = "repo.state"
 	TypeRepoStats     Type = "repo.stats"
 	TypeReportAck     Type = "report.ack"
+	TypeStreamOpen    Type = "stream.open"
+	TypeStreamCredit  Type = "stream.credit"
+	TypeStreamClose   Type = "stream.close"
 	TypeDrain         Type = "drain"
 	TypeError         Type = "error"
 )
@@ -109,6 +112,12 @@ func New(t Type) Message {
 		return &RepoStats{}
 	case TypeReportAck:
 		return &ReportAck{}
+	case TypeStreamOpen:
+		return &StreamOpen{}
+	case TypeStreamCredit:
+		return &StreamCredit{}
+	case TypeStreamClose:
+		return &StreamClose{}
 	case TypeDrain:
 		return &Drain{}
 	case TypeError:
@@ -121,7 +130,7 @@ func New(t Type) Message {
 func Types() []Type {
 	return []Type{TypeChallenge, TypeHello, TypeWelcome, TypeHeartbeat, TypeScheduleSet, TypeScheduleAck, TypeScheduleFire,
 		TypeFireVerdict, TypeCommandRun, TypeCommandAck, TypeCommandCancel, TypeJobStarted, TypeJobProgress, TypeJobFinished, TypeRepoState, TypeRepoStats,
-		TypeReportAck, TypeDrain, TypeError}
+		TypeReportAck, TypeStreamOpen, TypeStreamCredit, TypeStreamClose, TypeDrain, TypeError}
 }
 
 // Envelope is one frame. ID is chosen by the sender, unique in its session, and only serves logs and tracing.

@@ -23,6 +23,7 @@ var siblings = map[string]map[string][]string{
 		"schedule":        {"compile", "maintenance", "credentials", "status"},
 		"repomaintenance": {"compile", "maintenance", "credentials", "status"},
 		"hostjob":         {"compile", "maintenance", "credentials", "status"},
+		"hostquery":       {"status"},
 		// The webhook refuses by the rules of the reconcilers; it has none of its own.
 		"webhook": {"compile", "maintenance"},
 		// Whether there is anything to forget or to verify.
@@ -30,6 +31,7 @@ var siblings = map[string]map[string][]string{
 		// Who selects whom is decided there; a summary is a condition too.
 		"internal": {"compile", "maintenance", "status"},
 	},
+	// What a package needs of another, it is given; packages below one folder are one subject.
 	"agentgateway": {},
 	"agent": {
 		"job":   {"restic", "hook", "drill"}, // its state machine runs restic, hooks and restore drills
@@ -136,8 +138,8 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return impure(target.ImportPath) },
 	},
 	{
-		says:    "agentgateway/session and agentgateway/hub know no Kubernetes",
-		about:   in("agentgateway/session", "agentgateway/hub"),
+		says:    "agentgateway/session, agentgateway/hub and agentgateway/stream know no Kubernetes",
+		about:   in("agentgateway/session", "agentgateway/hub", "agentgateway/stream"),
 		forbids: func(_ string, target pkg) bool { return kubernetesBeyondClock(target.ImportPath) },
 	},
 	{
