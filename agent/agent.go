@@ -20,6 +20,7 @@ import (
 	"github.com/restic-manager/restic-manager/agent/fires"
 	"github.com/restic-manager/restic-manager/agent/job"
 	"github.com/restic-manager/restic-manager/agent/outbox"
+	"github.com/restic-manager/restic-manager/agent/query"
 	"github.com/restic-manager/restic-manager/agent/session"
 	"github.com/restic-manager/restic-manager/agent/vault"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -42,6 +43,12 @@ type Options struct {
 	RetryBackoff []time.Duration
 }
 
+// Folders of restic in the state folder.
+const (
+	cacheDir = "cache"
+	tempDir  = "tmp"
+)
+
 // Agent is the whole agent of one machine. Make it with New, use Run once, and Close it.
 type Agent struct {
 	o      Options
@@ -49,6 +56,8 @@ type Agent struct {
 	logger *slog.Logger
 	lock   *os.File
 	restic *resticFinder
+	// startedAt is for diagnoses.
+	startedAt time.Time
 
 	vault      *vault.Vault
 	desired    *desired.Store
@@ -58,6 +67,7 @@ type Agent struct {
 	outbox     *outbox.Outbox
 	reports    *delivery.Delivery
 	fires      *fires.Fires
+	queries    *query.Answers
 	refusals   *limiter
 	retold     *limiter
 	repository *repository
@@ -87,7 +97,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{o: o, config: o.Config, logger: o.Logger, lock: lock}
+	a := &Agent{o: o, config: o.Config, logger: o.Logger, lock: lock, startedAt: o.Clock.Now().UTC()}
 	if err := a.open(dir); err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -132,8 +142,8 @@ func (a *Agent) open(dir string) error {
 	a.retold = &limiter{clock: a.o.Clock, seen: map[string]bool{}}
 	a.restic = &resticFinder{path: c.ResticPath}
 	a.jobs, err = job.Open(job.Options{
-		Dir: filepath.Join(dir, "ledger"), LogDir: filepath.Join(dir, "logs"), CacheDir: filepath.Join(dir, "cache"),
-		TempDir: filepath.Join(dir, "tmp"), RestoreDir: filepath.Join(dir, "restore"), ScratchDir: filepath.Join(dir, "verify"), StatsPath: filepath.Join(dir, statsFile),
+		Dir: filepath.Join(dir, "ledger"), LogDir: filepath.Join(dir, "logs"), CacheDir: filepath.Join(dir, cacheDir),
+		TempDir: filepath.Join(dir, tempDir), RestoreDir: filepath.Join(dir, "restore"), ScratchDir: filepath.Join(dir, "verify"), StatsPath: filepath.Join(dir, statsFile),
 		Host: c.Ref(), Own: a.own, AllowHook: c.Allow.CheckHook, AllowCommand: c.Allow.CheckCommand,
 		AllowRestore: c.Allow.Restore, AllowRclone: c.Allow.Rclone.Granted(), Protected: []string{dir}, ConfigDirs: configDirs(a.o.ConfigPath),
 		Restic: a.restic.find, Proxy: proxyEnvironment(), Observer: (*observer)(a), Clock: a.o.Clock, Logger: a.logger.With("part", "jobs"),
@@ -143,6 +153,7 @@ func (a *Agent) open(dir string) error {
 		return err
 	}
 	a.repository = newRepository(a)
+	a.queries = a.newQueries()
 	var waiting context.Context
 	waiting, a.stopFires = context.WithCancel(context.Background())
 	a.fires = fires.New(waiting, a.session, (*fireStarter)(a), a.o.Clock, a.logger.With("part", "fires"))
@@ -212,6 +223,7 @@ func (a *Agent) Run(ctx context.Context) {
 	<-ctx.Done()
 	a.logger.Info("stopping: no new work, a running restic is asked to end")
 	parts.Wait()
+	a.queries.Stop()
 	a.stopFires()
 	a.fires.Wait()
 	a.jobs.Close()

@@ -14,8 +14,10 @@
 //	   └── verdicts, commands ─────────────────────────────────────────┘ ▼
 //	                                                                 asks the gateway
 //
-// Children never import each other (job, what it runs, and restic excepted; fires knows cron, and delivery the errors of outbox and session): each says what it needs as an interface or a function, and the files
-// here fill it in, one subject each: sets.go, commands.go, jobs.go, repository.go, consent.go, export.go.
+// Queries of people come by the session as streams, and go through query (which asks restic and the logs of job) back into it.
+//
+// Children never import each other (job, what it runs, and restic excepted, which query asks too; fires knows cron, and delivery the errors of outbox and session): each says what it needs as an interface or a function, and the files
+// here fill it in, one subject each: sets.go, commands.go, jobs.go, queries.go, diagnosis.go, repository.go, consent.go, export.go.
 //
 // # Consent
 //

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"github.com/restic-manager/restic-manager/agent/session"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -26,6 +27,7 @@ func (e *events) Disconnected() {
 	a := e.agent()
 	a.reports.SessionClosed()
 	a.fires.SessionClosed()
+	a.queries.SessionEnded()
 	a.status.update(func(s *Status) { s.Connected, s.Since = false, a.o.Clock.Now().UTC() })
 }
 
@@ -46,3 +48,12 @@ func (e *events) WentBack() error { return e.agent().outbox.NewEpoch() }
 
 // ReportAcked implements session.Handler.
 func (e *events) ReportAcked(m *wire.ReportAck) { e.agent().reports.Acked(m) }
+
+// StreamOpened implements session.Handler.
+func (e *events) StreamOpened(m *wire.StreamOpen, out session.Stream) { e.agent().queries.Open(m, out) }
+
+// StreamCredited implements session.Handler.
+func (e *events) StreamCredited(m *wire.StreamCredit) { e.agent().queries.Credit(m) }
+
+// StreamClosed implements session.Handler.
+func (e *events) StreamClosed(m *wire.StreamClose) { e.agent().queries.Close(m) }

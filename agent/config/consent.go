@@ -133,6 +133,15 @@ func (c Consent) MarshalYAML() (any, error) {
 	return wordDeny, nil
 }
 
+// Texts are the consents by their names in the section allow, as enroll's flags take them.
+func (a Allow) Texts() map[string]string {
+	restore := wordDeny
+	if len(a.Restore) > 0 {
+		restore = prefixDir + strings.Join(a.Restore, ",")
+	}
+	return map[string]string{"hooks": a.Hooks.String(), "commands": a.Commands.String(), "rclone": a.Rclone.String(), "restore": restore, "queries": a.Queries.String()}
+}
+
 // CheckHook tells whether this machine allows a hook's command; the error says what its owner can do.
 func (a Allow) CheckHook(command []string) error { return a.Hooks.Check("hooks", command) }
 

@@ -134,6 +134,22 @@ func (c *Cron) add(schedule wire.Schedule, hostSuspended bool, before map[key]*e
 
 func (e *entry) plan() { e.next, _ = e.spec.Next(e.from) }
 
+// Next is when the next fire is due; false when none is planned.
+func (c *Cron) Next() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var next time.Time
+	for _, e := range c.entries {
+		if e.next.At.IsZero() {
+			continue
+		}
+		if due := e.next.At.Add(e.jitter); next.IsZero() || due.Before(next) {
+			next = due
+		}
+	}
+	return next.UTC(), !next.IsZero()
+}
+
 // Run hands out fires until ctx ends, and returns its error.
 func (c *Cron) Run(ctx context.Context) error {
 	for {

@@ -95,7 +95,9 @@ func (w *work) backup() error {
 	}
 	return w.healed(func(r runner) error {
 		w.resticBegan = w.manager.now()
-		done, err := r.Backup(w.ctx, w.backupOptions(), w.watch)
+		o := w.backupOptions()
+		o.Verbose = w.manager.verbose(w.task)
+		done, err := r.Backup(w.ctx, o, w.watch)
 		w.result.backup(done)
 		return err
 	})

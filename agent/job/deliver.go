@@ -23,6 +23,7 @@ func (m *Manager) finish(r *record, finished wire.JobFinished) {
 	m.mu.Lock()
 	delete(m.tasks, r.Job.JobID)
 	m.mu.Unlock()
+	m.followers.ring(r.Job.JobID)
 	m.deliver(r)
 }
 

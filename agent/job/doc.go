@@ -68,6 +68,10 @@
 // The whole log of a job is in LogDir/<job id>.log, up to maxLogFile; the oldest go when there are more than MaxLogs files or MaxLogBytes in all. Its end
 // travels with the result. Secrets are taken out by agent/restic before they get here.
 //
+// Who follows a log asks with Log where the job stands, *then* has it flushed and reads to the end of the file, and then waits for Follow's bell: it rings for each line, and when the
+// job is accepted, begins and ends. A job counts as ended only after its log was closed, so what such a reader saw as ended has nothing more to say. restic is
+// told to print a line per file only for backups that begin while somebody wants them (Verbose).
+//
 // # Restores
 //
 // A restore goes to RestoreDir/<job id> unless it names a target, which must lie, symbolic links resolved, in one of the folders that the machine's owner
@@ -75,7 +79,7 @@
 //
 // # Locks
 //
-// One mutex guards queues and jobs, another the repository states; they are never held while the disk, restic or the Observer is waited for. The ledger and the statistics have
+// One mutex guards queues and jobs (with the followers' and the wishes for verbose logs apart), another the repository states; they are never held while the disk, restic or the Observer is waited for. The ledger and the statistics have
 // their own, held during their writes. The Observer is called from several goroutines, for one job in order.
 // Memory is bounded by the queue length and by the tails of running jobs; finished jobs leave an id behind.
 package job

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -29,13 +30,17 @@ type logs struct {
 	maxFiles int
 	maxBytes int64
 	logger   *slog.Logger
+
+	mu sync.Mutex
+	// open are the logs that are being written, by job id.
+	open map[string]*logFile
 }
 
 func openLogs(dir string, maxFiles int, maxBytes int64, logger *slog.Logger) (*logs, error) {
 	if err := atomicfile.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	return &logs{dir: dir, maxFiles: maxFiles, maxBytes: maxBytes, logger: logger}, nil
+	return &logs{dir: dir, maxFiles: maxFiles, maxBytes: maxBytes, logger: logger, open: map[string]*logFile{}}, nil
 }
 
 func (l *logs) path(id string) string { return filepath.Join(l.dir, id+logSuffix) }
@@ -49,7 +54,29 @@ func (l *logs) create(id string) *logFile {
 		return f
 	}
 	f.file, f.buffer = file, bufio.NewWriter(file)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[id] = f
 	return f
+}
+
+// close ends a job's log: all of it is on disk then.
+func (l *logs) close(id string, f *logFile) error {
+	err := f.close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, id)
+	return err
+}
+
+// flush puts what a job's log holds by now within reach of readers. Its error is told by the one who writes.
+func (l *logs) flush(id string) {
+	l.mu.Lock()
+	f := l.open[id]
+	l.mu.Unlock()
+	if f != nil {
+		_ = f.flush()
+	}
 }
 
 // tail is the end of a log on disk; empty when there is none.
@@ -104,8 +131,9 @@ func (l *logs) prune(keep func(id string) bool) {
 	}
 }
 
-// logFile is one job's log. It is used by one goroutine at a time.
+// logFile is one job's log. One goroutine at a time writes; others may flush.
 type logFile struct {
+	mu     sync.Mutex
 	file   *os.File
 	buffer *bufio.Writer
 	size   int64
@@ -115,6 +143,8 @@ type logFile struct {
 }
 
 func (f *logFile) line(at time.Time, mark, text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	line := at.UTC().Format("2006-01-02T15:04:05.000Z") + " " + mark + strings.ToValidUTF8(text, "\uFFFD") + "\n"
 	f.keep(line)
 	if f.buffer == nil || f.full {
@@ -139,10 +169,16 @@ func (f *logFile) keep(line string) {
 	}
 }
 
-func (f *logFile) tail() string { return cutTail(string(f.recent), f.cut) }
+func (f *logFile) tail() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cutTail(string(f.recent), f.cut)
+}
 
 // flush puts what was written within reach of readers, and of the next process should this one be killed.
 func (f *logFile) flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.buffer == nil {
 		return nil
 	}
@@ -150,6 +186,8 @@ func (f *logFile) flush() error {
 }
 
 func (f *logFile) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.file == nil {
 		return nil
 	}

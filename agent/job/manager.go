@@ -27,6 +27,10 @@ type Manager struct {
 	runHook   func(context.Context, hook.Call) error
 	drill     func(context.Context, drill.Restic, drill.Options) (wire.VerifySummary, error)
 
+	// followers hear of the logs, talkative says for which jobs somebody wants a line per file.
+	followers followers
+	talkative talkative
+
 	// others has room for the jobs on other hosts' repositories that may run at the same time.
 	others chan struct{}
 
@@ -125,6 +129,7 @@ func (m *Manager) Submit(j Job) error {
 		return err
 	}
 	t := &task{job: j, record: r}
+	defer m.followers.ring(j.Ref.JobID)
 	if waits, ok := m.enqueue(t); !ok {
 		// Close or SetRemoved came in between: it is in the ledger, and needs a result.
 		m.endBeforeStart(t)

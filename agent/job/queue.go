@@ -30,6 +30,8 @@ type task struct {
 	started time.Time
 	// turn is closed when the turn of a job begins that waits for its next attempt in the queue.
 	turn chan struct{}
+	// quiet says that restic was started without a line per file.
+	quiet bool
 	// retrying is why a job waits for its next attempt; empty while it does not. progress tells that wait.
 	retrying wire.Reason
 	progress wire.JobProgress

@@ -71,6 +71,7 @@ func (m *Manager) begin(t *task) bool {
 	m.mu.Lock()
 	t.started = now
 	m.mu.Unlock()
+	m.followers.ring(t.job.Ref.JobID)
 	m.options.Observer.Started(wire.JobStarted{Job: t.job.Ref, StartedAt: now})
 	return true
 }
@@ -109,7 +110,7 @@ func (m *Manager) end(x *execution, err error) {
 	}
 	m.countStats(x)
 	x.result.LogTail = x.watch.log.tail()
-	if err := x.watch.log.close(); err != nil {
+	if err := m.logs.close(x.job.Ref.JobID, x.watch.log); err != nil {
 		m.options.Logger.Warn("the log of a job is not complete", "job", x.job.Ref.JobID, "error", err)
 	}
 	x.stopClock()

@@ -106,6 +106,7 @@ func (w *watch) note(format string, args ...any) {
 }
 
 func (w *watch) write(at time.Time, mark, text string) {
+	defer w.manager.followers.ring(w.ref.JobID)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.log.line(at, mark, text)

@@ -87,7 +87,11 @@ func restoreArgs(snapshot string, o RestoreOptions) []string {
 }
 
 func snapshotsArgs(f SnapshotFilter) []string {
-	args := []string{"--no-lock", "snapshots"}
+	return append([]string{"--no-lock", "snapshots"}, f.args()...)
+}
+
+func (f SnapshotFilter) args() []string {
+	var args []string
 	if f.Host != "" {
 		args = append(args, "--host="+f.Host)
 	}

@@ -1,10 +1,8 @@
 package restic
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -60,54 +58,50 @@ const maxSnapshots = 100_000
 
 // Snapshots lists those that match, oldest first. It takes no lock, so that it works while another host prunes.
 func (r *Runner) Snapshots(ctx context.Context, repository Repository, filter SnapshotFilter, observer Observer) ([]Snapshot, error) {
-	if err := filter.check(); err != nil {
-		return nil, err
-	}
-	var snapshots []Snapshot
-	var badOutput error
-	o, err := r.run(ctx, invocation{command: "snapshots", args: snapshotsArgs(filter), repository: repository, observer: observer,
-		stdout: func(out io.Reader) error {
-			snapshots, badOutput = readSnapshots(out)
-			return badOutput
-		}})
+	var out []Snapshot
+	err := r.EachSnapshot(ctx, repository, filter, func(s Snapshot) error {
+		if len(out) == maxSnapshots {
+			return &Error{Kind: KindFailed, Command: "snapshots", Message: fmt.Sprintf("more than %d snapshots match; use a narrower filter", maxSnapshots)}
+		}
+		out = append(out, s)
+		return nil
+	}, observer)
 	if err != nil {
 		return nil, err
 	}
-	if o.exitCode != 0 || o.stopped != notStopped || badOutput != nil {
-		return nil, o.failure("snapshots", repository.URL)
+	slices.SortStableFunc(out, func(a, b Snapshot) int { return a.Time.Compare(b.Time) })
+	return out, nil
+}
+
+// EachSnapshot calls each for every snapshot that matches, in restic's order, while restic prints them. An error of each ends the listing and is returned. It takes no lock.
+func (r *Runner) EachSnapshot(ctx context.Context, repository Repository, filter SnapshotFilter, each func(Snapshot) error, observer Observer) error {
+	if err := filter.check(); err != nil {
+		return err
 	}
-	return snapshots, nil
+	return r.stream(ctx, invocation{command: "snapshots", args: snapshotsArgs(filter), repository: repository, observer: observer},
+		func(out io.Reader) error { return readSnapshots(out, each) })
 }
 
 // readSnapshots reads the one long JSON array piece by piece.
-func readSnapshots(r io.Reader) ([]Snapshot, error) {
-	decoder := json.NewDecoder(bufio.NewReader(r))
-	if _, err := decoder.Token(); errors.Is(err, io.EOF) {
-		return nil, nil // a failure prints nothing; the exit code tells
-	} else if err != nil {
-		return nil, err
-	}
-	var out []Snapshot
-	for decoder.More() {
+func readSnapshots(r io.Reader, each func(Snapshot) error) error {
+	return eachElement(r, "snapshots", func(decoder *json.Decoder) error {
 		var s struct {
 			ID       string    `json:"id"`
 			Time     time.Time `json:"time"`
 			Hostname string    `json:"hostname"`
 			Tags     []string  `json:"tags"`
 			Paths    []string  `json:"paths"`
+			Parent   string    `json:"parent"`
 			Summary  struct {
 				Files uint64 `json:"total_files_processed"`
 				Bytes uint64 `json:"total_bytes_processed"`
+				Added uint64 `json:"data_added"`
 			} `json:"summary"`
 		}
 		if err := decoder.Decode(&s); err != nil {
-			return nil, err
+			return unreadable("snapshots", err)
 		}
-		if len(out) == maxSnapshots {
-			return nil, fmt.Errorf("more than %d snapshots match; use a narrower filter", maxSnapshots)
-		}
-		out = append(out, Snapshot{ID: s.ID, Time: s.Time, Hostname: s.Hostname, Tags: s.Tags, Paths: s.Paths, TotalFiles: s.Summary.Files, TotalBytes: s.Summary.Bytes})
-	}
-	slices.SortStableFunc(out, func(a, b Snapshot) int { return a.Time.Compare(b.Time) })
-	return out, nil
+		return each(Snapshot{ID: s.ID, Time: s.Time, Hostname: s.Hostname, Tags: s.Tags, Paths: s.Paths, Parent: s.Parent,
+			TotalFiles: s.Summary.Files, TotalBytes: s.Summary.Bytes, BytesAdded: s.Summary.Added})
+	})
 }

@@ -13,10 +13,12 @@
 //	result, err := runner.Check(ctx, restic.CheckOptions{…}, observer)
 //	removed, err := runner.Unlock(ctx, repository, observer)              // stale locks
 //	snapshots, err := runner.Snapshots(…); bytes, err := runner.Stats(…)
-//	err = runner.List(ctx, repository, id, each, observer); err = runner.Dump(ctx, repository, id, path, w, observer)
+//	err = runner.List(ctx, repository, id, each, observer); err = runner.ListFolder(…)
+//	err = runner.Find(…); summary, err := runner.Diff(…); locks, err := runner.Locks(…)
+//	err = runner.Dump(ctx, repository, id, path, w, observer); err = runner.DumpFolder(…)
 //
-// A file for each: backup.go, command.go (a command's output instead of files), restore.go with exactpaths.go, forget.go, prune.go, check.go, unlock.go, stats.go, list.go (List and
-// Dump), commands.go (the rest). Below them run.go starts and ends a child, output.go and messages.go read it, classify.go names its failures.
+// A file for each: backup.go, command.go (a command's output instead of files), restore.go with exactpaths.go, forget.go, prune.go, check.go, unlock.go, stats.go, list.go, find.go,
+// diff.go, content.go (Dump), locks.go, commands.go (the rest). Below them run.go starts and ends a child, output.go and messages.go read it, classify.go names its failures.
 //
 // Every failure is an *Error with a Kind, and errors.Is works with the sentinels (ErrLocked, ErrWrongPassword, …). The message of an
 // Error says what to do, and never holds a secret.
@@ -56,7 +58,7 @@
 //
 // # Locks
 //
-// While restic waits for somebody else's lock (Runner.RetryLock) it says nothing with --json: no event tells it. Probe, Snapshots, Stats, List and Dump take no lock. They work while
+// While restic waits for somebody else's lock (Runner.RetryLock) it says nothing with --json: no event tells it. Probe, Snapshots, Stats, List, Find, Diff, Locks and Dump take no lock. They work while
 // another one prunes, or fail then, and are never wrong: all that they read is verified. Forget, Prune and Check lock everybody else out.
 //
 // # How a run works

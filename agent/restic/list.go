@@ -23,101 +23,80 @@ type Node struct {
 	// Size of a regular file in bytes.
 	Size uint64
 	// Mode holds the permissions and the type.
-	Mode    fs.FileMode
-	ModTime time.Time
+	Mode     fs.FileMode
+	UID, GID uint32
+	ModTime  time.Time
+	// LinkTarget of a symbolic link, where restic tells it.
+	LinkTarget string
 	// Inexact: the name is not valid UTF-8, and restic's JSON cannot express it. Dump and ExactPaths do not find such a path.
 	Inexact bool
 }
 
-// errEnough ends a listing that its caller has seen enough of.
-var errEnough = errors.New("the listing is not wanted any further")
-
 // List calls each for every node of a snapshot, in restic's order, while restic prints them: memory does not grow with the snapshot. An error of each ends the listing and is
 // returned. It takes no lock; a prune at the same time can make it fail, and never wrong.
 func (r *Runner) List(ctx context.Context, repository Repository, snapshotID string, each func(Node) error, observer Observer) error {
-	if !snapshotPattern.MatchString(snapshotID) {
-		return invalid("the snapshot %q is not an id (8 to 64 of 0-9 and a-f)", snapshotID)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var failed error
-	o, err := r.run(ctx, invocation{command: "ls", args: []string{"--no-lock", "ls", "--", snapshotID}, repository: repository, observer: observer,
-		stdout: func(out io.Reader) error {
-			if failed = readNodes(out, each); failed != nil {
-				cancel(errEnough)
-			}
-			return nil
-		}})
-	switch {
-	case err != nil:
+	return r.list(ctx, repository, []string{"--no-lock", "ls", "--", snapshotID}, snapshotID, each, observer)
+}
+
+// ListFolder calls each for the node at path, and for what lies in it where that is a folder; with recursive for all below it. That of the root itself does not come. Otherwise it
+// is as List. A path that the snapshot does not hold is KindNothingRestored.
+func (r *Runner) ListFolder(ctx context.Context, repository Repository, snapshotID, path string, recursive bool, each func(Node) error, observer Observer) error {
+	if err := checkFolderPath(path); err != nil {
 		return err
-	case failed != nil && (o.exitCode == 0 || errors.Is(o.cause, errEnough)):
-		return failed
-	case o.exitCode != 0 || o.stopped != notStopped:
-		return o.failure("ls", repository.URL)
 	}
-	return nil
+	args := []string{"--no-lock", "ls"}
+	if recursive {
+		args = append(args, "--recursive")
+	}
+	found := path == "/"
+	err := r.list(ctx, repository, append(args, "--", snapshotID, path), snapshotID, func(n Node) error {
+		found = true
+		return each(n)
+	}, observer)
+	if err == nil && !found {
+		return &Error{Kind: KindNothingRestored, Command: "ls", Message: shorten(fmt.Sprintf("the snapshot holds no %s", path))}
+	}
+	return err
+}
+
+func (r *Runner) list(ctx context.Context, repository Repository, args []string, snapshotID string, each func(Node) error, observer Observer) error {
+	if err := checkSnapshotID(snapshotID); err != nil {
+		return err
+	}
+	return r.stream(ctx, invocation{command: "ls", args: args, repository: repository, observer: observer}, func(out io.Reader) error { return readNodes(out, each) })
+}
+
+// node is a Node as restic prints it.
+type node struct {
+	MessageType string      `json:"message_type"`
+	Path        string      `json:"path"`
+	Type        string      `json:"type"`
+	Size        uint64      `json:"size"`
+	Mode        fs.FileMode `json:"mode"`
+	UID         uint32      `json:"uid"`
+	GID         uint32      `json:"gid"`
+	ModTime     time.Time   `json:"mtime"`
+	LinkTarget  string      `json:"linktarget"`
+}
+
+func (n node) node() Node {
+	return Node{Path: n.Path, Type: n.Type, Size: n.Size, Mode: n.Mode, UID: n.UID, GID: n.GID, ModTime: n.ModTime, LinkTarget: n.LinkTarget,
+		Inexact: strings.ContainsRune(n.Path, utf8.RuneError)}
 }
 
 func readNodes(r io.Reader, each func(Node) error) error {
 	for decoder := json.NewDecoder(r); ; {
-		var n struct {
-			MessageType string      `json:"message_type"`
-			Path        string      `json:"path"`
-			Type        string      `json:"type"`
-			Size        uint64      `json:"size"`
-			Mode        fs.FileMode `json:"mode"`
-			ModTime     time.Time   `json:"mtime"`
-		}
+		var n node
 		if err := decoder.Decode(&n); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return &Error{Kind: KindFailed, Command: "ls", Message: fmt.Sprintf("cannot read restic's output: %v", err), cause: err}
+			return unreadable("ls", err)
 		}
 		if n.MessageType != "node" {
 			continue
 		}
-		node := Node{Path: n.Path, Type: n.Type, Size: n.Size, Mode: n.Mode, ModTime: n.ModTime, Inexact: strings.ContainsRune(n.Path, utf8.RuneError)}
-		if err := each(node); err != nil {
+		if err := each(n.node()); err != nil {
 			return err
 		}
 	}
-}
-
-// Dump writes the content of one regular file of a snapshot to w while restic reads it. The error of w, if any, ends the run and is returned. Of a folder restic would write a tar
-// archive: ask for files only. It takes no lock, as List.
-func (r *Runner) Dump(ctx context.Context, repository Repository, snapshotID, path string, w io.Writer, observer Observer) error {
-	if !snapshotPattern.MatchString(snapshotID) {
-		return invalid("the snapshot %q is not an id (8 to 64 of 0-9 and a-f)", snapshotID)
-	}
-	if err := checkSnapshotPath(path); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var failed error
-	o, err := r.run(ctx, invocation{command: "dump", args: []string{"--no-lock", "dump", "--", snapshotID, path}, repository: repository, observer: observer,
-		stdout: func(out io.Reader) error {
-			if _, failed = io.Copy(w, out); failed != nil {
-				cancel(errEnough)
-			}
-			return nil
-		}})
-	switch {
-	case err != nil:
-		return err
-	case failed != nil && (o.exitCode == 0 || errors.Is(o.cause, errEnough)):
-		return failed
-	case o.exitCode != 0 || o.stopped != notStopped:
-		failure := o.failure("dump", repository.URL)
-		if failure.Kind == KindFailed && notInSnapshot(o.exitMessage) {
-			failure.Kind = KindNothingRestored
-		}
-		return failure
-	}
-	return nil
-}
-
-func notInSnapshot(text string) bool {
-	return strings.Contains(text, "not found in snapshot") || strings.Contains(text, "should be a file, but is a") || strings.Contains(text, "should be a dir, but is a")
 }

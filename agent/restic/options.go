@@ -191,6 +191,8 @@ type Snapshot struct {
 	Hostname string
 	Tags     []string
 	Paths    []string
-	// TotalFiles and TotalBytes as counted by the backup; 0 for snapshots made by restic before 0.17.
-	TotalFiles, TotalBytes uint64
+	// Parent is the snapshot that it was compared with; empty for a first one.
+	Parent string
+	// TotalFiles and TotalBytes as counted by the backup, and BytesAdded by it; 0 for snapshots made by restic before 0.17.
+	TotalFiles, TotalBytes, BytesAdded uint64
 }

@@ -31,6 +31,10 @@ type Handler interface {
 	CommandGiven(*wire.CommandRun)
 	CancelGiven(*wire.CommandCancel)
 	ReportAcked(*wire.ReportAck)
+	// StreamOpened: somebody waits for an answer, which goes out through the Stream. Numbers of streams are those of this session.
+	StreamOpened(*wire.StreamOpen, Stream)
+	StreamCredited(*wire.StreamCredit)
+	StreamClosed(*wire.StreamClose)
 	// WentBack: the gateway knows a session of this machine that the machine does not know, so its disk went back in time, and what it counts on
 	// disk may be taken. Called between sessions, and again before the next dial as long as it returns an error: nothing is dialled then.
 	WentBack() error

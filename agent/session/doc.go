@@ -23,6 +23,7 @@
 // # Goroutines and locks
 //
 // Run is the reader and calls the Handler, one call at a time; a Handler that blocks stops the reading, and after silenceLimit the
-// session. Each session has a writer, which owns all writes, and a watchdog. Client.mu guards the queue of the open session; it is
+// session. Each session has a writer, which owns all writes, and a watchdog. The data of streams waits, without a queue, until the writer has nothing else to
+// do: a slow gateway slows down whoever answers, and costs neither memory nor a heartbeat. Client.mu guards the queue of the open session; it is
 // never held while anything is called or waited for.
 package session

@@ -146,6 +146,7 @@ type recorder struct {
 	connected    chan wire.Welcome
 	disconnected chan struct{}
 	messages     chan wire.Message
+	streams      chan Stream
 	// wentBack answers WentBack; nil succeeds.
 	wentBack func() error
 }
@@ -157,6 +158,12 @@ func (r *recorder) VerdictGiven(m *wire.Verdict)      { r.messages <- m }
 func (r *recorder) CommandGiven(m *wire.CommandRun)   { r.messages <- m }
 func (r *recorder) CancelGiven(m *wire.CommandCancel) { r.messages <- m }
 func (r *recorder) ReportAcked(m *wire.ReportAck)     { r.messages <- m }
+func (r *recorder) StreamOpened(m *wire.StreamOpen, s Stream) {
+	r.messages <- m
+	r.streams <- s
+}
+func (r *recorder) StreamCredited(m *wire.StreamCredit) { r.messages <- m }
+func (r *recorder) StreamClosed(m *wire.StreamClose)    { r.messages <- m }
 func (r *recorder) WentBack() error {
 	if r.wentBack == nil {
 		return nil
@@ -188,7 +195,7 @@ func newBenchHTTP(t *testing.T, handler http.HandlerFunc) *bench {
 	}
 	b := &bench{t: t, clock: clocktest.New(start), logs: &lockedBuffer{}, key: public,
 		counter: filepath.Join(t.TempDir(), "session.json"), url: server.URL,
-		handler: &recorder{connected: make(chan wire.Welcome, 10000), disconnected: make(chan struct{}, 10000), messages: make(chan wire.Message, 1000)}}
+		handler: &recorder{connected: make(chan wire.Welcome, 10000), disconnected: make(chan struct{}, 10000), messages: make(chan wire.Message, 1000), streams: make(chan Stream, 1000)}}
 	counter, err := OpenCounter(b.counter)
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,9 @@ type session struct {
 	*Client
 	link  *link
 	queue chan []byte
+	// slow is what waits for its turn behind the queue and the heartbeats: the data of streams, and what ends them.
+	slow  chan outgoing
+	over  <-chan struct{}
 	drain chan time.Duration
 	began time.Time
 	// complained holds the types of invalid messages that were logged.
@@ -42,13 +45,14 @@ type session struct {
 
 // serve runs an accepted session to its end.
 func (c *Client) serve(ctx context.Context, link *link, welcome wire.Welcome) ending {
-	s := &session{Client: c, link: link, queue: make(chan []byte, queueLength), drain: make(chan time.Duration, 1),
+	s := &session{Client: c, link: link, queue: make(chan []byte, queueLength), slow: make(chan outgoing), drain: make(chan time.Duration, 1),
 		began: c.o.Clock.Now(), complained: map[wire.Type]bool{}}
 	s.tellConnected(welcome)
 
 	// The reader's context is its own: a session that is to stop says goodbye first, and the end of the link ends the reader.
 	reading, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	s.over = reading.Done()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.write(reading, cancel, time.Duration(welcome.HeartbeatSeconds)*time.Second) })
 	wg.Go(func() { s.watch(ctx, reading, cancel) })
@@ -109,6 +113,12 @@ func (s *session) dispatch(message wire.Message) error {
 		h.CancelGiven(m)
 	case *wire.ReportAck:
 		h.ReportAcked(m)
+	case *wire.StreamOpen:
+		h.StreamOpened(m, Stream{s})
+	case *wire.StreamCredit:
+		h.StreamCredited(m)
+	case *wire.StreamClose:
+		h.StreamClosed(m)
 	case *wire.Drain:
 		spread := time.Duration(s.o.Random() * float64(time.Duration(m.SpreadSeconds)*time.Second))
 		select {
@@ -123,7 +133,13 @@ func (s *session) dispatch(message wire.Message) error {
 	return nil
 }
 
-// write owns all writes of data; heartbeats are made here.
+// outgoing is one frame.
+type outgoing struct {
+	kind  websocket.MessageType
+	frame []byte
+}
+
+// write owns all writes; heartbeats are made here. What streams have to say goes out when nothing else waits.
 func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, heartbeat time.Duration) {
 	beat, err := wire.Encode("", &wire.Heartbeat{})
 	if err != nil {
@@ -132,17 +148,32 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 	}
 	timer := s.o.Clock.NewTimer(heartbeat)
 	defer func() { timer.Stop() }()
+	renew := func() outgoing {
+		timer = s.o.Clock.NewTimer(heartbeat)
+		return outgoing{websocket.MessageText, beat}
+	}
 	for {
-		frame := beat
+		var next outgoing
 		select {
 		case <-ctx.Done():
 			return
-		case frame = <-s.queue:
+		case frame := <-s.queue:
+			next = outgoing{websocket.MessageText, frame}
 		case <-timer.C():
-			timer = s.o.Clock.NewTimer(heartbeat)
+			next = renew()
+		default:
+			select {
+			case <-ctx.Done():
+				return
+			case frame := <-s.queue:
+				next = outgoing{websocket.MessageText, frame}
+			case <-timer.C():
+				next = renew()
+			case next = <-s.slow:
+			}
 		}
 		writing, done := context.WithTimeout(ctx, writeTimeout)
-		err := s.link.conn.Write(writing, websocket.MessageText, frame)
+		err := s.link.conn.Write(writing, next.kind, next.frame)
 		done()
 		if err != nil {
 			cancel(err)

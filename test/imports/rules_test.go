@@ -37,6 +37,7 @@ var siblings = map[string]map[string][]string{
 		"job":   {"restic", "hook", "drill"}, // its state machine runs restic, hooks and restore drills
 		"drill": {"restic"},                  // a drill restores with it
 		"fires": {"cron"},                    // it takes what cron hands out
+		"query": {"restic"},                  // it asks it what a repository holds
 		// What the two between which it stands say of a report that is not taken.
 		"delivery": {"outbox", "session"},
 		// What runs programs shares how they are started, ended with their group, and reaped.

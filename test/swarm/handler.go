@@ -5,6 +5,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/agent/desired"
 	"github.com/restic-manager/restic-manager/agent/restic"
+	"github.com/restic-manager/restic-manager/agent/session"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -170,6 +171,17 @@ func (h *handler) ReportAcked(m *wire.ReportAck) {
 	h.delivery.Acked(m)
 	h.fleet.news.tell()
 }
+
+// StreamOpened implements session.Handler: these machines answer no queries.
+func (h *handler) StreamOpened(m *wire.StreamOpen, out session.Stream) {
+	out.Refuse(&wire.StreamClose{Stream: m.Stream, Reason: wire.RefusalInvalid})
+}
+
+// StreamCredited implements session.Handler.
+func (h *handler) StreamCredited(*wire.StreamCredit) {}
+
+// StreamClosed implements session.Handler.
+func (h *handler) StreamClosed(*wire.StreamClose) {}
 
 // look asks the Behaviour for the state of the repository, when another one came or it was not seen ready, and reports what changed.
 func (a *Agent) look() {
