@@ -119,10 +119,12 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "controllers", "agentgateway") },
 	},
 	{
-		says:    "the plugin stands on the API alone: no controllers, gateway or agent",
-		about:   in("cli", "cmd/kubectl-restic"),
-		deep:    true,
-		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "controllers", "agentgateway", "agent") },
+		says:  "the plugin stands on the API alone: no controllers, gateway or agent",
+		about: in("cli", "cmd/kubectl-restic"),
+		deep:  true,
+		forbids: func(_ string, target pkg) bool {
+			return below(target.ImportPath, "controllers", "agentgateway", "agent")
+		},
 	},
 	{
 		says:    "the operator and the agent never reach the plugin",
