@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -24,15 +25,14 @@ func Explain(err error) error {
 	}
 	details := status.Status().Details
 	switch {
-	// A resource that is not served: the answer names no object.
-	case apierrors.IsNotFound(err) && (details == nil || details.Name == "" && len(details.Causes) > 0), meta.IsNoMatchError(err):
+	case apierrors.IsNotFound(err) && !served(err):
 		return fmt.Errorf("this cluster does not serve %s: restic-manager is not installed in it, or the kubeconfig's context is another cluster's "+
 			"(--context chooses one): %w", v1alpha1.GroupVersion, err)
 	case apierrors.IsForbidden(err):
 		if strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
 			return err // the policies say what permission is needed
 		}
-		return fmt.Errorf("you may not do this: %w. %s", err, remedy(details.Kind))
+		return fmt.Errorf("you may not do this: %w. %s", err, remedy(details))
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("the cluster does not accept the login of your kubeconfig: log in again (kubectl get --raw /version shows whether it works): %w", err)
 	}
@@ -40,8 +40,11 @@ func Explain(err error) error {
 }
 
 // remedy names the role that holds a permission.
-func remedy(resource string) string {
-	switch resource {
+func remedy(details *metav1.StatusDetails) string {
+	if details == nil {
+		return ""
+	}
+	switch details.Kind {
 	case "hosts":
 		return "Writing Hosts takes the role admin in the namespace, reading them the role view"
 	case "secrets":

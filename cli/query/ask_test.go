@@ -45,7 +45,9 @@ func newHost(c *collector.Collector) *v1alpha1.Host {
 
 var twoSnapshots = []any{wire.SnapshotRecord{ID: strings.Repeat("a", 64)}, wire.SnapshotRecord{ID: strings.Repeat("b", 64)}}
 
-func snapshots(_ *wire.HostQuery, _ wire.QueryParameters, w *collector.Writer) error { return w.Record(twoSnapshots...) }
+func snapshots(_ *wire.HostQuery, _ wire.QueryParameters, w *collector.Writer) error {
+	return w.Record(twoSnapshots...)
+}
 
 func TestAnAnswerIsWholeOrAnErrorThatSaysWhatToDo(t *testing.T) {
 	endsWith := func(err error) collector.Answer {
@@ -85,8 +87,8 @@ func TestAnAnswerIsWholeOrAnErrorThatSaysWhatToDo(t *testing.T) {
 			c.Condition = &metav1.Condition{Type: v1alpha1.ConditionReady, Status: "False", Reason: "HostNotFound", Message: "there is no Host"}
 		}, want: query.ProblemNotSigned, says: "there is no Host", again: true},
 		{name: "nobody signs", set: func(c *collector.Collector) { c.Unsigned = true }, want: query.ProblemNotSigned, says: "controllers do not run", again: true},
-		{name: "the gateway never knew the query", set: refuses(404, wire.CodeUnknownQuery, 1 << 30), want: query.ProblemUnknown, says: "another cluster", again: true},
-		{name: "the machine is not connected", set: refuses(503, wire.CodeNotConnected, 1 << 30), want: query.ProblemNotConnected, says: "kubectl restic doctor web-1 -n shop", again: true},
+		{name: "the gateway never knew the query", set: refuses(404, wire.CodeUnknownQuery, 1<<30), want: query.ProblemUnknown, says: "another cluster", again: true},
+		{name: "the machine is not connected", set: refuses(503, wire.CodeNotConnected, 1<<30), want: query.ProblemNotConnected, says: "kubectl restic doctor web-1 -n shop", again: true},
 		{name: "something else stands in front of the gateway", set: func(c *collector.Collector) {
 			c.Refuse = func(int) (int, *wire.Error) { return http.StatusBadGateway, &wire.Error{} }
 		}, want: query.ProblemUnreachable, says: "502", again: true},

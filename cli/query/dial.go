@@ -77,7 +77,9 @@ func HTTPClient(endpoint v1alpha1.GatewayEndpoint, address string) (*http.Client
 	transport.DialContext = dialer.DialContext
 	if address != "" {
 		transport.Proxy = nil
-		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
+		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, address)
+		}
 	}
 	// A redirect would carry the secret to a server that nobody named.
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil

@@ -180,7 +180,9 @@ func TestALogThatCannotGoOnSaysWhy(t *testing.T) {
 		{"another job answers", func(w *collector.Writer) error {
 			return w.Record(wire.LogRecord{JobID: "job-2", Offset: 4, State: wire.LogRunning})
 		}, "the log of job job-2"},
-		{"the log is gone", func(*collector.Writer) error { return collector.End{Reason: wire.AnswerNotFound, Message: "no such log"} }, "no such log"},
+		{"the log is gone", func(*collector.Writer) error {
+			return collector.End{Reason: wire.AnswerNotFound, Message: "no such log"}
+		}, "no such log"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newClient()
