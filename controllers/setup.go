@@ -19,6 +19,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/host"
 	"github.com/restic-manager/restic-manager/controllers/hostjob"
+	"github.com/restic-manager/restic-manager/controllers/hostquery"
 	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/overdue"
 	"github.com/restic-manager/restic-manager/controllers/repomaintenance"
@@ -38,7 +39,7 @@ const (
 type Options struct {
 	// Namespace of the operator, where the gateways' Leases are.
 	Namespace string
-	// GatewayURL is where machines find the gateway: https://host[:port].
+	// GatewayURL is where machines find the gateway, and people their answers: https://host[:port].
 	GatewayURL string
 	// TLSPins pin the gateway's certificate chain ("sha256:<base64>" of a SubjectPublicKeyInfo). Empty: machines use their own trust store.
 	TLSPins []string
@@ -136,6 +137,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		{"HostJob", &hostjob.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: o.Clock, Signer: o.Keys,
 			Recorder: mgr.GetEventRecorder(v1alpha1.ManagerControllers),
+		}},
+		{"HostQuery", &hostquery.Reconciler{
+			Client: mgr.GetClient(), Namespaces: namespaces, Clock: o.Clock, Signer: o.Keys,
+			Gateway: v1alpha1.GatewayEndpoint{URL: o.GatewayURL, TLSPins: o.TLSPins},
 		}},
 	}
 	for _, r := range reconcilers {

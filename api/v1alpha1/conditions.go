@@ -193,6 +193,12 @@ const (
 	ReasonNothingToDo = "NothingToDo"
 )
 
+// Reasons of a HostQuery.
+const (
+	// ReasonSigned: the machine takes the query, and its answer can be collected at status.gateway.
+	ReasonSigned = "Signed"
+)
+
 // Reasons of Events about a Host. An Event is for people and expires; status is the record.
 const (
 	EventEnrolled         = "Enrolled"

@@ -23,6 +23,7 @@ var siblings = map[string]map[string][]string{
 		"schedule":        {"compile", "maintenance", "credentials", "status"},
 		"repomaintenance": {"compile", "maintenance", "credentials", "status"},
 		"hostjob":         {"compile", "maintenance", "credentials", "status"},
+		"hostquery":       {"status"},
 		// The webhook refuses by the rules of the reconcilers; it has none of its own.
 		"webhook": {"compile", "maintenance"},
 		// Whether there is anything to forget or to verify.
