@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 )
 
-// newCluster connects to the API server. The cache holds ScheduleSets and HostJobs alone, both stripped to what is decided from them.
+// newCluster connects to the API server. The cache holds ScheduleSets, HostJobs and HostQueries alone, all stripped to what is decided from them.
 func newCluster(config *rest.Config) (cluster.Cluster, error) {
 	kinds := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -28,6 +28,7 @@ func newCluster(config *rest.Config) (cluster.Cluster, error) {
 		o.Cache.ByObject = map[client.Object]cache.ByObject{
 			&v1alpha1.ScheduleSet{}: {Transform: stripSet},
 			&v1alpha1.HostJob{}:     {Transform: stripJob},
+			&v1alpha1.HostQuery{}:   {Transform: stripQuery},
 		}
 	})
 }
@@ -54,6 +55,16 @@ func stripJob(object any) (any, error) {
 		job.Status.Command, job.Status.CancelCommand, job.Status.Credentials = nil, nil, nil
 	}
 	return job, nil
+}
+
+// stripQuery drops what the signed command says too.
+func stripQuery(object any) (any, error) {
+	if query, ok := object.(*v1alpha1.HostQuery); ok {
+		query.ManagedFields = nil
+		query.Spec.Parameters, query.Spec.PublicKey = nil, nil
+		query.Status.Conditions, query.Status.Gateway = nil, nil
+	}
+	return object, nil
 }
 
 // published returns a host's set as the cache has it.

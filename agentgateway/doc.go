@@ -4,13 +4,14 @@
 // # Use
 //
 // New a Gateway and Run it. Replicas need no knowledge of each other: a newer connection of a host, written to its ScheduleSet by
-// another replica, ends the older one here.
+// another replica, ends the older one here. The one exception is an answer that is collected here from an agent that another replica holds: see replicas.go.
 //
 // # Parts
 //
 // session authenticates and moves messages; hub knows which host is connected and keeps what waits to be sent; desired offers sets and commands;
-// admit decides fires; report is the one writer of status and Events; enrol answers machines that want to enrol; lease shows that the replica
-// lives. They know nothing of each other: this package hands each what it needs.
+// admit decides fires; report is the one writer of status and Events; enrol answers machines that want to enrol; queries knows what people asked machines; stream
+// moves the answers, to collectors (stream/collect) and between replicas (stream/relay); lease shows that the replica lives. They know nothing of each other: this
+// package hands each what it needs.
 //
 // # Trust
 //

@@ -18,8 +18,10 @@ import (
 	"github.com/restic-manager/restic-manager/agentgateway/hub"
 	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/agentgateway/lease"
+	"github.com/restic-manager/restic-manager/agentgateway/queries"
 	"github.com/restic-manager/restic-manager/agentgateway/report"
 	"github.com/restic-manager/restic-manager/agentgateway/session"
+	"github.com/restic-manager/restic-manager/agentgateway/stream/collect"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 )
@@ -55,12 +57,15 @@ type Gateway struct {
 	lease      *lease.Keeper
 	sessions   *session.Server
 	enrolment  *enrol.Handler
+	queries    *queries.Book
+	answers    *collect.Handler
 	departures *departures
 	admissions chan struct{}
 	// connects and asks keep one host's connections and fires from costing others.
 	connects, asks *pace.Limits
-	// open maps *session.Session to *holding.
+	// open maps *session.Session to *holding, tables *hub.Link to *stream.Table.
 	open     sync.Map
+	tables   sync.Map
 	synced   atomic.Bool
 	draining atomic.Bool
 }
@@ -77,18 +82,21 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{o: o, cluster: c, hub: hub.New(), admissions: make(chan struct{}, o.Admissions),
 		connects: pace.New(connectsPerSecond, connectsBurst), asks: pace.New(firesPerSecond, firesBurst)}
-	g.metrics = newMetrics(g.hub.Len)
+	g.metrics = newMetrics(map[string]func() int{connectedAgents: g.hub.Len, openStreams: func() int { return g.answers.Len() }})
 	g.writer = report.NewWriter(report.Options{Client: c.GetClient(), Live: c.GetAPIReader(), Cache: c.GetCache(), Gateway: o.Instance,
 		Clock: o.Clock, Meter: g.metrics, Logger: o.Logger})
 	g.pusher = desired.New(desired.Options{Cache: c.GetCache(), Live: c.GetAPIReader(), Hub: links{g.hub}, Jobs: jobs{g.writer},
 		Logger: o.Logger, Workers: o.Workers})
 	g.lease = &lease.Keeper{Client: c.GetClient(), Live: c.GetAPIReader(), Namespace: o.Namespace, Instance: o.Instance, PodName: o.PodName,
-		PodUID: o.PodUID, Clock: o.Clock, Logger: o.Logger}
+		PodUID: o.PodUID, Annotations: g.relayAnnotations, Clock: o.Clock, Logger: o.Logger}
 	g.sessions = session.NewServer(session.Options{Gateway: o.Instance, HelpURL: o.HelpURL, Clock: o.Clock, Meter: g.metrics, Logger: o.Logger,
 		Heartbeat: o.Heartbeat, Idle: o.OfflineAfter, MaxConnections: o.MaxConnections, ConnectRate: o.ConnectRate,
 		ConnectBurst: o.ConnectBurst}, g)
 	g.enrolment = enrol.New(enrol.Options{Client: c.GetClient(), Live: c.GetAPIReader(), Events: g.writer, Clock: o.Clock, Meter: g.metrics,
 		Logger: o.Logger})
+	g.queries = queries.New(c.GetCache())
+	g.answers = collect.New(collect.Options{Queries: asked{g.queries}, Agents: agents{g}, Clock: o.Clock, Meter: g.metrics, Logger: o.Logger,
+		Wait: o.QueryWait, MaxStreams: o.MaxStreams})
 	g.departures = newDepartures(g)
 	return g, nil
 }
@@ -154,6 +162,9 @@ func (g *Gateway) startCache(ctx, inner context.Context, wg *sync.WaitGroup, can
 	if err := g.pusher.Watch(inner); err != nil {
 		return err
 	}
+	if err := g.queries.Watch(inner); err != nil {
+		return err
+	}
 	wg.Go(func() {
 		if err := g.cluster.Start(inner); err != nil {
 			cancel(fmt.Errorf("watching the API server: %w", err))
@@ -165,7 +176,7 @@ func (g *Gateway) startCache(ctx, inner context.Context, wg *sync.WaitGroup, can
 		if err := context.Cause(inner); err != nil {
 			return err
 		}
-		return errors.New("the cache of ScheduleSets and HostJobs did not sync: is the API server there, are the CRDs installed, may this " +
+		return errors.New("the cache of ScheduleSets, HostJobs and HostQueries did not sync: is the API server there, are the CRDs installed, may this " +
 			"ServiceAccount list and watch them?")
 	}
 	return nil
@@ -175,6 +186,7 @@ func (g *Gateway) agentServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+wire.ConnectPath, g.sessions)
 	mux.Handle("POST "+wire.EnrolPath, g.enrolment)
+	mux.Handle("GET "+wire.QueryPath+"/{namespace}/{name}", g.answers)
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second, // also of the TLS handshake
@@ -191,6 +203,7 @@ func (g *Gateway) agentServer() *http.Server {
 func (g *Gateway) drain(server *http.Server) {
 	g.draining.Store(true)
 	g.sessions.StopAccepting()
+	g.answers.Stop() // before the sessions: agents are told that nobody collects
 	began := g.o.Clock.Now()
 	links := g.hub.Links()
 	g.o.Logger.Info("draining", "agents", len(links), "spread", g.o.DrainSpread.String())
@@ -209,6 +222,7 @@ func (g *Gateway) drain(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)
 	defer cancel()
 	_ = g.sessions.Wait(ctx)
+	g.answers.Wait(ctx)
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close() // nobody is left to tell
 	}

@@ -29,6 +29,9 @@ const (
 	setRefusalsTotal   = "set_refusals_total"
 	setPushSeconds     = "set_push_seconds"
 	reportDelay        = "report_delay_seconds"
+	openStreams        = "open_streams"
+	streamsEndedTotal  = "streams_ended_total"
+	streamBytesTotal   = "stream_bytes_total"
 )
 
 // MetricFamilies lists every metric that a gateway exports beside those of controller-runtime and of the Go runtime.
@@ -47,6 +50,9 @@ func MetricFamilies() []metrictable.Family {
 		family(metrictable.Counter, enrolmentsTotal, "Enrollment requests, by answer: pending, verdict, or the code of the refusal.", "result"),
 		family(metrictable.Counter, setAcksTotal, "Answers of agents to a schedule set, by result: applied or refused.", "result"),
 		family(metrictable.Counter, setRefusalsTotal, "Schedule sets that agents refused, by reason.", "reason"),
+		family(metrictable.Gauge, openStreams, "Answers to HostQueries that are being collected from this replica, those by way of another replica among them."),
+		family(metrictable.Counter, streamsEndedTotal, "Answers that were collected, by end: done, lost (with the session or the replica of the agent), expired, refused by the agent, or left by the collector.", "end"),
+		family(metrictable.Counter, streamBytesTotal, "Bytes of answers that collectors took, sealed."),
 		family(metrictable.Histogram, setPushSeconds, "Time from the offer of a schedule set to the agent's answer, in seconds."),
 		family(metrictable.Histogram, reportDelay, "Time from the end of a job, by the machine's clock, to when its result was stored, in seconds: how long results wait in outboxes."),
 	}
@@ -65,7 +71,7 @@ type metrics struct {
 	histograms map[string]prometheus.Histogram
 }
 
-func newMetrics(connected func() int) *metrics {
+func newMetrics(gauges map[string]func() int) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), counters: map[string]*prometheus.CounterVec{}, histograms: map[string]prometheus.Histogram{}}
 	buckets := map[string][]float64{setPushSeconds: pushBuckets, reportDelay: delayBuckets}
 	for _, f := range MetricFamilies() {
@@ -77,8 +83,9 @@ func newMetrics(connected func() int) *metrics {
 		case metrictable.Histogram:
 			m.histograms[name] = prometheus.NewHistogram(prometheus.HistogramOpts{Name: f.Name, Help: f.Help, Buckets: buckets[name]})
 			m.registry.MustRegister(m.histograms[name])
-		case metrictable.Gauge: // the one
-			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: f.Name, Help: f.Help}, func() float64 { return float64(connected()) }))
+		case metrictable.Gauge:
+			value := gauges[name]
+			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: f.Name, Help: f.Help}, func() float64 { return float64(value()) }))
 		}
 	}
 	m.begin()
@@ -96,6 +103,10 @@ func (m *metrics) begin() {
 		m.counters[setRefusalsTotal].WithLabelValues(string(reason))
 	}
 	m.counters[setRefusalsTotal].WithLabelValues("Other")
+	for _, end := range []string{"done", "lost", "expired", "refused", "left"} {
+		m.counters[streamsEndedTotal].WithLabelValues(end)
+	}
+	m.counters[streamBytesTotal].WithLabelValues()
 	for _, result := range []string{"stored", "repeated", "discarded"} {
 		m.counters[reportsAckedTotal].WithLabelValues(result)
 	}
@@ -116,6 +127,14 @@ func (m *metrics) Attempt(result string)   { m.count(sessionsTotal, result) }
 func (m *metrics) Wrote(resource string)   { m.count(apiWritesTotal, resource) }
 func (m *metrics) Reported(result string)  { m.count(reportsAckedTotal, result) }
 func (m *metrics) Enrolment(result string) { m.count(enrolmentsTotal, result) }
+
+// Ended implements collect.Meter.
+func (m *metrics) Ended(how string) { m.count(streamsEndedTotal, how) }
+
+// Collected implements collect.Meter.
+func (m *metrics) Collected(bytes int) {
+	m.counters[streamBytesTotal].WithLabelValues().Add(float64(bytes))
+}
 
 // Delayed implements report.Meter.
 func (m *metrics) Delayed(by time.Duration) { m.histograms[reportDelay].Observe(max(by, 0).Seconds()) }

@@ -31,6 +31,8 @@ type Options struct {
 	// Listener takes the agents' TCP connections. Certificate is asked for each TLS handshake.
 	Listener    net.Listener
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// RelayAddress is where other replicas reach Listener: host:port. Default: the listener's own address, and none when that is every address.
+	RelayAddress string
 	// Metrics and Health serve plain HTTP; nil: not at all.
 	Metrics net.Listener
 	Health  net.Listener
@@ -51,6 +53,10 @@ type Options struct {
 	// Workers is how many agents are brought up to date at once. Default 16. Admissions is how many connections are written at once. Default 64.
 	Workers    int
 	Admissions int
+	// MaxStreams is how many answers are collected at once. Default 128, each of which may take wire.StreamWindow of memory. QueryWait is how long a query may
+	// take from the API server to here. Default 10 s.
+	MaxStreams int
+	QueryWait  time.Duration
 
 	Clock  clock.WithTicker
 	Logger *slog.Logger
@@ -66,6 +72,11 @@ func (o *Options) complete() error {
 	// 253, less the prefix of the Lease.
 	if len(validation.IsDNS1123Subdomain(o.Instance)) > 0 || len(o.Instance) > 200 {
 		return fmt.Errorf("instance id %q cannot be part of a Lease's name: use lower case letters, digits and hyphens", o.Instance)
+	}
+	if o.RelayAddress == "" {
+		o.RelayAddress = reachable(o.Listener)
+	} else if _, _, err := net.SplitHostPort(o.RelayAddress); err != nil {
+		return fmt.Errorf("relay address %q is not host:port", o.RelayAddress)
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 30 * time.Second

@@ -6,6 +6,7 @@ package agentgateway
 // +kubebuilder:rbac:groups=backup.restic-manager.io,resources=schedulesets/status,verbs=patch
 // +kubebuilder:rbac:groups=backup.restic-manager.io,resources=hostjobs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=backup.restic-manager.io,resources=hostjobs/status,verbs=patch
+// +kubebuilder:rbac:groups=backup.restic-manager.io,resources=hostqueries,verbs=get;list;watch
 // +kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts,verbs=get
 // +kubebuilder:rbac:groups=backup.restic-manager.io,resources=hosts/status,verbs=patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create

@@ -11,6 +11,7 @@ import (
 	"github.com/restic-manager/restic-manager/agentgateway/internal/lane"
 	"github.com/restic-manager/restic-manager/agentgateway/report"
 	"github.com/restic-manager/restic-manager/agentgateway/session"
+	"github.com/restic-manager/restic-manager/agentgateway/stream"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"k8s.io/client-go/util/workqueue"
@@ -20,7 +21,9 @@ import (
 type holding struct {
 	link   *hub.Link
 	stream *report.Stream
-	fires  *lane.Lane[*wire.Fire]
+	// answers are the streams that people collect.
+	answers *stream.Table
+	fires   *lane.Lane[*wire.Fire]
 }
 
 func reportSession(s *session.Session) report.Session {
@@ -62,9 +65,10 @@ func (g *Gateway) Opened(s *session.Session, hello *wire.HelloBody) {
 	if link == nil {
 		return // a newer one was faster; the hub has closed this one
 	}
-	h := &holding{link: link, stream: g.writer.NewStream(reportSession(s), link)}
+	h := &holding{link: link, stream: g.writer.NewStream(reportSession(s), link), answers: stream.NewTable(link)}
 	h.fires = lane.New(waitingFires, func(fire *wire.Fire) { g.answer(link, fire) }, nil)
 	g.open.Store(s, h)
+	g.tables.Store(link, h.answers)
 	g.o.Logger.Info("agent connected", "host", s.Host().String(), "session", s.Counter(), "remote", s.Remote(), "agent", hello.AgentVersion,
 		"restic", hello.ResticVersion, "applied", hello.AppliedRevision, "unacked", hello.Unacked)
 	h.stream.Greet(hello, s.Skew())
@@ -95,8 +99,18 @@ func (g *Gateway) Received(s *session.Session, message wire.Message) error {
 		return h.stream.Take(m)
 	case *wire.JobStarted, *wire.JobProgress, *wire.JobFinished, *wire.RepoState, *wire.RepoStats:
 		return h.stream.Take(m)
+	case *wire.StreamClose:
+		h.answers.Closed(m)
+		return nil
 	default:
 		return &wire.Error{Code: wire.CodeBadMessage, Message: fmt.Sprintf("%s is not for agents to send", m.MessageType())}
+	}
+}
+
+// Streamed implements session.Handler.
+func (g *Gateway) Streamed(s *session.Session, number uint32, chunk []byte) {
+	if found, ok := g.open.Load(s); ok {
+		found.(*holding).answers.Data(number, chunk)
 	}
 }
 
@@ -104,6 +118,8 @@ func (g *Gateway) Received(s *session.Session, message wire.Message) error {
 func (g *Gateway) Closed(s *session.Session, cause error) {
 	if found, ok := g.open.LoadAndDelete(s); ok {
 		h := found.(*holding)
+		g.tables.Delete(h.link)
+		h.answers.End()
 		h.stream.End()
 		h.fires.End()
 		g.pusher.Closed(h.link)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -36,8 +37,10 @@ type Keeper struct {
 	// PodName and PodUID make the Pod the owner, when both are given.
 	PodName string
 	PodUID  string
-	Clock   clock.WithTicker
-	Logger  *slog.Logger
+	// Annotations are written with each renewal; nil: none.
+	Annotations func() map[string]string
+	Clock       clock.WithTicker
+	Logger      *slog.Logger
 
 	held *coordinationv1.Lease
 }
@@ -80,6 +83,7 @@ func (k *Keeper) write(ctx context.Context) error {
 	}
 	renewed := k.held.DeepCopy()
 	renewed.Spec.RenewTime = &now
+	k.annotate(renewed)
 	err := k.Client.Update(ctx, renewed)
 	switch {
 	case err == nil:
@@ -103,6 +107,7 @@ func (k *Keeper) create(ctx context.Context, now metav1.MicroTime) error {
 	if k.PodName != "" && k.PodUID != "" {
 		lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: k.PodName, UID: types.UID(k.PodUID)}}
 	}
+	k.annotate(lease)
 	err := k.Client.Create(ctx, lease)
 	if apierrors.IsAlreadyExists(err) {
 		var existing coordinationv1.Lease
@@ -113,6 +118,7 @@ func (k *Keeper) create(ctx context.Context, now metav1.MicroTime) error {
 			return errors.New("is held by another: give this replica an instance id of its own")
 		}
 		existing.Spec.RenewTime = &now
+		k.annotate(&existing)
 		lease, err = &existing, k.Client.Update(ctx, &existing)
 	}
 	if err != nil {
@@ -120,6 +126,16 @@ func (k *Keeper) create(ctx context.Context, now metav1.MicroTime) error {
 	}
 	k.held = lease
 	return nil
+}
+
+func (k *Keeper) annotate(lease *coordinationv1.Lease) {
+	if k.Annotations == nil {
+		return
+	}
+	if lease.Annotations == nil {
+		lease.Annotations = map[string]string{}
+	}
+	maps.Copy(lease.Annotations, k.Annotations())
 }
 
 // release deletes the Lease: controllers then need not wait for it to expire.

@@ -13,7 +13,7 @@
 // the socket, no timer or goroutine of its own), the time of a write by WriteTimeout. Connections, handshakes under way and attempts per
 // second have limits; what is over them gets HTTP 503 with a wire.Error busy and a Retry-After before anything is allocated for it. One
 // address that opens connections and says nothing takes no more than half of the handshakes. An invalid
-// message ends the session with bad_message; a message of an unknown type is ignored.
+// message ends the session with bad_message; a message of an unknown type is ignored. Data frames are refused until the agent was asked for a stream.
 //
 // The HTTP handler returns as soon as the connection is taken over: a session is one goroutine, and what net/http kept for the request
 // can be freed. A write borrows the goroutine of its caller.

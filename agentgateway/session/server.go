@@ -41,6 +41,8 @@ type Handler interface {
 	Opened(*Session, *wire.HelloBody)
 	// Received is given every message but heartbeats. An error ends the session. It must not block.
 	Received(*Session, wire.Message) error
+	// Streamed is given every data frame. It must not block, nor keep any part of chunk.
+	Streamed(s *Session, stream uint32, chunk []byte)
 	// Closed is called once for each session that Admit admitted, also when the welcome could not be sent.
 	Closed(*Session, error)
 }

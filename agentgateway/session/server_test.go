@@ -52,6 +52,7 @@ type handler struct {
 	opened   chan *Session
 	received chan wire.Message
 	closed   chan error
+	streamed chan []byte
 }
 
 func (h *handler) SigningKey(host wire.HostRef) ([]byte, bool) {
@@ -70,6 +71,9 @@ func (h *handler) Admit(_ context.Context, s *Session, body *wire.HelloBody) err
 }
 func (h *handler) Opened(s *Session, _ *wire.HelloBody) { h.opened <- s }
 func (h *handler) Closed(_ *Session, e error)           { h.closed <- e }
+func (h *handler) Streamed(_ *Session, stream uint32, chunk []byte) {
+	h.streamed <- wire.EncodeData(stream, chunk)
+}
 func (h *handler) Received(_ *Session, m wire.Message) error {
 	if m.MessageType() == wire.TypeWelcome {
 		return &wire.Error{Code: wire.CodeBadMessage, Message: "only gateways send it"}
@@ -87,7 +91,8 @@ type fixture struct {
 
 func start(t *testing.T, change func(*Options)) *fixture {
 	t.Helper()
-	f := &fixture{meter: &meter{}, handler: &handler{opened: make(chan *Session, 8), received: make(chan wire.Message, 8), closed: make(chan error, 8)}}
+	f := &fixture{meter: &meter{}, handler: &handler{opened: make(chan *Session, 8), received: make(chan wire.Message, 8), closed: make(chan error, 8),
+		streamed: make(chan []byte, 8)}}
 	o := Options{Gateway: "gw-1", Clock: realClock{}, Meter: f.meter, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	if change != nil {
 		change(&o)

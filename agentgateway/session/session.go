@@ -35,7 +35,9 @@ type Session struct {
 	ids   atomic.Uint64
 	cause atomic.Pointer[wire.Error]
 	offer atomic.Pointer[offer]
-	done  chan struct{}
+	// streams: the agent was asked for one, so data frames may come.
+	streams atomic.Bool
+	done    chan struct{}
 }
 
 // offer is a set that was sent, until it is answered.
@@ -101,6 +103,9 @@ func (s *Session) write(m wire.Message, timeout time.Duration) error {
 	if set, ok := m.(*wire.SetOffer); ok {
 		s.offer.Store(&offer{set.Revision, s.server.o.Clock.Now()})
 	}
+	if m.MessageType() == wire.TypeStreamOpen {
+		s.streams.Store(true)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
@@ -125,7 +130,7 @@ func (s *Session) goodbye(e *wire.Error) {
 	_ = s.conn.Close(websocket.StatusNormalClosure, string(e.Code))
 }
 
-// read returns the next message; a nil message is one to ignore.
+// read returns the next message; a nil message is one to ignore, or was a data frame.
 func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 	if err := s.socket.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, err
@@ -137,7 +142,7 @@ func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 	}
 	s.last.Store(s.server.o.Clock.Now().UnixNano())
 	if kind != websocket.MessageText {
-		return nil, badMessage("binary frames are not part of the protocol")
+		return nil, s.data(frame)
 	}
 	envelope, err := wire.Decode(frame)
 	if err != nil {
@@ -152,6 +157,25 @@ func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 		return nil, badMessage(err.Error())
 	}
 	return message, nil
+}
+
+// typeData is what data frames are counted as; they have no envelope.
+const typeData wire.Type = "stream.data"
+
+// data hands a data frame on.
+func (s *Session) data(frame []byte) error {
+	if !s.streams.Load() {
+		return badMessage("a binary frame, and no stream was asked for")
+	}
+	stream, chunk, err := wire.DecodeData(frame)
+	if err != nil {
+		return badMessage(err.Error())
+	}
+	s.server.o.Meter.FrameIn(typeData)
+	if s.cause.Load() == nil {
+		s.server.handler.Streamed(s, stream, chunk)
+	}
+	return nil
 }
 
 func badMessage(text string) *wire.Error {

@@ -54,4 +54,8 @@ const (
 	GatewayLeaseComponent = "gateway"
 	// GatewayLeasePrefix begins the name of each such Lease; the gateway's instance id follows.
 	GatewayLeasePrefix = "restic-manager-gateway-"
+	// AnnotationRelayAddress and AnnotationRelayPin on such a Lease are where other replicas reach this one (host:port), and the key of the certificate that it
+	// serves ("sha256:<base64>" of its SubjectPublicKeyInfo).
+	AnnotationRelayAddress = "backup.restic-manager.io/relay-address"
+	AnnotationRelayPin     = "backup.restic-manager.io/relay-pin"
 )

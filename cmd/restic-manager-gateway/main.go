@@ -36,6 +36,7 @@ func main() {
 // flags are those of the command line.
 type flags struct {
 	listen, metrics, health   string
+	relay                     string
 	certFile, keyFile, caFile string
 	namespace, instance       string
 	helpURL                   string
@@ -60,6 +61,7 @@ func command() *cobra.Command {
 	}
 	p := cmd.Flags()
 	p.StringVar(&f.listen, "listen-address", ":8443", "address for agents, TLS")
+	p.StringVar(&f.relay, "relay-address", "", "host:port where the other replicas reach this one, for answers that people collect from any of them (default: the environment's POD_IP with the port of --listen-address, or that address itself)")
 	p.StringVar(&f.certFile, "tls-cert-file", "", "PEM certificate with its chain; served whole and loaded again when it changes (required)")
 	p.StringVar(&f.keyFile, "tls-private-key-file", "", "PEM private key of the certificate (required)")
 	p.StringVar(&f.caFile, "tls-ca-file", "", "PEM CA to serve after the chain, so that agents can pin it, where tls-cert-file does not end with it")
@@ -129,12 +131,25 @@ func run(ctx context.Context, f *flags) error {
 			return fmt.Errorf("--%s: %w", l.flag, err)
 		}
 	}
+	options.RelayAddress = relayAddress(f.relay, os.Getenv("POD_IP"), options.Listener)
 	gateway, err := agentgateway.New(options)
 	if err != nil {
 		return err
 	}
 	logger.Info("gateway begins", "version", version.Version, "instance", gateway.Instance())
 	return gateway.Run(ctx)
+}
+
+// relayAddress is what other replicas dial; empty leaves it to the listener's own address.
+func relayAddress(flag, podIP string, listener net.Listener) string {
+	if flag != "" || podIP == "" {
+		return flag
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(podIP, port)
 }
 
 func newLogger(f *flags) (*slog.Logger, error) {

@@ -31,6 +31,7 @@ var siblings = map[string]map[string][]string{
 		// Who selects whom is decided there; a summary is a condition too.
 		"internal": {"compile", "maintenance", "status"},
 	},
+	// What a package needs of another, it is given; packages below one folder are one subject.
 	"agentgateway": {},
 	"agent": {
 		"job":   {"restic", "hook", "drill"}, // its state machine runs restic, hooks and restore drills
@@ -156,8 +157,8 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return impure(target.ImportPath) },
 	},
 	{
-		says:    "agentgateway/session and agentgateway/hub know no Kubernetes",
-		about:   in("agentgateway/session", "agentgateway/hub"),
+		says:    "agentgateway/session, agentgateway/hub and agentgateway/stream know no Kubernetes",
+		about:   in("agentgateway/session", "agentgateway/hub", "agentgateway/stream"),
 		forbids: func(_ string, target pkg) bool { return kubernetesBeyondClock(target.ImportPath) },
 	},
 	{
