@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ type world struct {
 	ca        *env.CA
 	leaf      *env.Leaf
 	machine   *testagent.Machine
+	// served is the certificate of every replica.
+	served atomic.Pointer[tls.Certificate]
 }
 
 func newWorld(t *testing.T) *world {
@@ -103,7 +106,7 @@ type replica struct {
 }
 
 // start runs a gateway until the test ends.
-func (w *world) start(instance string) *replica {
+func (w *world) start(instance string, changes ...func(*Options)) *replica {
 	w.t.Helper()
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -120,7 +123,11 @@ func (w *world) start(instance string) *replica {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	o.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }
+	w.served.CompareAndSwap(nil, &pair)
+	o.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return w.served.Load(), nil }
+	for _, change := range changes {
+		change(&o)
+	}
 	g, err := New(o)
 	if err != nil {
 		w.t.Fatal(err)

@@ -12,8 +12,14 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
+// gauges all have one value.
+func gauges(n int) map[string]func() int {
+	value := func() int { return n }
+	return map[string]func() int{connectedAgents: value, openStreams: value}
+}
+
 func TestWhatIsScrapedHasEveryFamilyOnceAndTheRuntimeToo(t *testing.T) {
-	m := newMetrics(func() int { return 3 })
+	m := newMetrics(gauges(3))
 	var s session.Session // it offered nothing
 	m.FrameIn(wire.TypeHeartbeat)
 	m.Attempt("accepted")
@@ -75,7 +81,7 @@ restic_manager_gateway_set_refusals_total{reason="WrongIdentity"} 0
 }
 
 func TestACodeThatTheAgentSentIsNoLabel(t *testing.T) {
-	m := newMetrics(func() int { return 0 })
+	m := newMetrics(gauges(0))
 	var s session.Session // nobody closed it here
 	m.closed(&s, &wire.Error{Code: "invented", Message: "x"})
 	const want = `

@@ -26,6 +26,9 @@ const (
 	QueryContent HostQueryKind = "Content"
 )
 
+// Bytes have a pattern in place of the format byte: the rule that compares them would read that as another base64, and refuse + and /. With neither of both, one object
+// that does not decode would end every watch.
+
 // HostQuerySpec is one question to one machine. It cannot be changed.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a HostQuery cannot be changed: create another one"
 type HostQuerySpec struct {
@@ -37,10 +40,14 @@ type HostQuerySpec struct {
 	// reads a file name.
 	// +optional
 	// +kubebuilder:validation:MaxLength=21848
+	// +kubebuilder:validation:Format=""
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
 	Parameters []byte `json:"parameters,omitempty"`
 	// PublicKey is an X25519 key that the requester made for this query; the answer is sealed to it.
 	// +kubebuilder:validation:MinLength=44
 	// +kubebuilder:validation:MaxLength=44
+	// +kubebuilder:validation:Format=""
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]{43}=$`
 	PublicKey []byte `json:"publicKey"`
 	// StreamSecretHash is the hex SHA-256 of 32 random bytes; who shows these to the gateway collects the answer.
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`

@@ -1,5 +1,5 @@
 // Package testagent is the least agent that speaks the wire protocol, for tests of the gateway. It does what it is told and nothing by
-// itself: no heartbeats, no reconnects, no answers.
+// itself: no heartbeats, no reconnects, and answers only those streams that it is told to.
 package testagent
 
 import (
@@ -158,6 +158,59 @@ func (l *Link) SendRaw(frame string) {
 	if err := l.Conn.Write(ctx, websocket.MessageText, []byte(frame)); err != nil {
 		l.t.Fatalf("writing: %v", err)
 	}
+}
+
+// KeepAlive sends heartbeats until the connection or the test ends.
+func (l *Link) KeepAlive() {
+	l.t.Helper()
+	frame, err := wire.Encode("", &wire.Heartbeat{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx := l.t.Context()
+	go func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for l.Conn.Write(ctx, websocket.MessageText, frame) == nil {
+			<-tick.C
+		}
+	}()
+}
+
+// SendData writes a data frame.
+func (l *Link) SendData(stream uint32, chunk []byte) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if err := l.Conn.Write(ctx, websocket.MessageBinary, wire.EncodeData(stream, chunk)); err != nil {
+		l.t.Fatalf("writing data: %v", err)
+	}
+}
+
+// Answer seals an answer to the query of a stream and sends it: the opening, the chunks in clear as data, and the end. It heeds no credit.
+func (m *Machine) Answer(l *Link, open *wire.StreamOpen, data ...string) {
+	l.t.Helper()
+	query, err := wire.ParseHostQuery(open.Query)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	opening, sealer, err := seal.NewStreamSealer(query.PublicKey, open.Query, func(b []byte) []byte { return ed25519.Sign(m.Key, b) })
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	chunks := [][]byte{}
+	for _, d := range data {
+		chunks = append(chunks, append([]byte{byte(wire.ChunkData)}, d...))
+	}
+	l.SendData(open.Stream, opening)
+	for _, plaintext := range append(chunks, wire.EndChunk(wire.AnswerEnd{})) {
+		chunk, err := sealer.Seal(plaintext)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.SendData(open.Stream, chunk)
+	}
+	l.Send(&wire.StreamClose{Stream: open.Stream})
 }
 
 // Read returns the next message.

@@ -66,18 +66,20 @@ func (h *Handler) collect(ctx context.Context, c collector, source stream.Source
 
 // copy returns how many bytes were taken, and a stream.End or errLeft.
 func (h *Handler) copy(ctx context.Context, conn *websocket.Conn, source stream.Source) (bytes int, err error) {
-	// What a collector says is not listened to: only that it is there.
-	here := conn.CloseRead(context.Background())
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	defer context.AfterFunc(here, func() { leave(errLeft) })()
+	go func() {
+		// A collector has nothing to say: whatever comes, it leaves.
+		_, _, _ = conn.Reader(context.Background())
+		leave(errLeft)
+	}()
 	writing, cut := context.WithCancel(context.Background())
 	defer cut()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(linger, cut) })()
 	for {
 		chunk, err := source.Next(ctx)
 		switch {
-		case here.Err() != nil:
+		case errors.Is(context.Cause(ctx), errLeft):
 			return bytes, errLeft
 		case err != nil:
 			return bytes, err
