@@ -22,7 +22,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/agent/config"
-	"github.com/restic-manager/restic-manager/agent/transport"
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
@@ -121,7 +121,7 @@ func newWorld(t *testing.T) *world {
 	_, _ = rand.Read(seed)
 	w.config = &config.Config{
 		Host:        config.Host{Namespace: "shop", Name: "web-1", UID: "uid-1"},
-		Gateway:     config.Gateway{URL: server.URL, TLSPins: []string{transport.Pin(server.Certificate())}},
+		Gateway:     config.Gateway{URL: server.URL, TLSPins: []string{tlspin.Pin(server.Certificate())}},
 		Identity:    config.Identity{SigningKey: seed, SealingKey: sealing},
 		SigningKeys: config.FromWire(w.signer.PublicKeys()),
 		SerialFloor: 50,

@@ -19,7 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/restic-manager/restic-manager/agent/clock/clocktest"
-	"github.com/restic-manager/restic-manager/agent/transport"
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
@@ -97,7 +97,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(b.server.Close)
 	b.token = wire.Token{URL: b.server.URL, Host: wire.HostRef{Namespace: "shop", Name: "web-1"}, HostUID: "uid-1", ID: "token-1",
 		Secret: []byte("0123456789abcdef0123456789abcdef"), NotAfter: now.Add(time.Hour), SigningKeys: b.signer.PublicKeys(),
-		SerialFloor: 7, TLSPins: []string{transport.Pin(b.server.Certificate())}}
+		SerialFloor: 7, TLSPins: []string{tlspin.Pin(b.server.Certificate())}}
 	return b
 }
 

@@ -18,7 +18,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agent/clock/clocktest"
-	"github.com/restic-manager/restic-manager/agent/transport"
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -200,7 +200,7 @@ func newBenchHTTP(t *testing.T, handler http.HandlerFunc) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.pins = []string{transport.Pin(server.Certificate())}
+	b.pins = []string{tlspin.Pin(server.Certificate())}
 	b.client, err = New(Options{
 		Host: wire.HostRef{Namespace: "shop", Name: "web-1"}, URL: server.URL, Key: private,
 		Pins:    func() []string { return b.pins },

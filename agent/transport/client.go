@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/restic-manager/restic-manager/api/tlspin"
 )
 
 // Timeouts of one connection attempt.
@@ -23,7 +25,7 @@ func NewClient(baseURL string, pins []string) (*http.Client, error) {
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		return nil, fmt.Errorf("gateway URL %q is not of the form https://host[:port]", baseURL)
 	}
-	config, err := TLSConfig(u.Hostname(), pins)
+	config, err := tlspin.Config(u.Hostname(), pins)
 	if err != nil {
 		return nil, err
 	}

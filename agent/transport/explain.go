@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -50,7 +51,7 @@ func Explain(err error, baseURL string) (Problem, string) {
 	if errors.As(err, &op) && op.Op == "proxyconnect" {
 		return say(ProblemProxy, "the proxy of HTTPS_PROXY does not answer (%s); correct the variable, or add the gateway to NO_PROXY", root(err))
 	}
-	var pin *PinError
+	var pin *tlspin.Error
 	if errors.As(err, &pin) {
 		return say(ProblemPin, "%s. Either somebody answers in its place, or it has a new certificate: ask its administrators, and enrol again with a new token if it has", pin)
 	}

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/restic-manager/restic-manager/api/tlspin"
 )
 
 // authority issues certificates.
@@ -114,7 +116,7 @@ func TestWhomTheAgentTrusts(t *testing.T) {
 	leafAsCA := forged
 	leafAsCA.Certificate = [][]byte{forged.Certificate[0], good.Certificate[0]}
 
-	ca, leaf := Pin(ours.certificate), Pin(good.Leaf)
+	ca, leaf := tlspin.Pin(ours.certificate), tlspin.Pin(good.Leaf)
 	for _, tt := range []struct {
 		name   string
 		served tls.Certificate
@@ -124,8 +126,8 @@ func TestWhomTheAgentTrusts(t *testing.T) {
 	}{
 		{"the pinned CA issued the certificate", good, 0, []string{ca}, ""},
 		{"the leaf is pinned", good, 0, []string{leaf}, ""},
-		{"one of several pins matches", good, 0, []string{Pin(theirs.certificate), ca}, ""},
-		{"the leaf is pinned, its name and validity do not count", expired, 0, []string{Pin(expired.Leaf)}, ""},
+		{"one of several pins matches", good, 0, []string{tlspin.Pin(theirs.certificate), ca}, ""},
+		{"the leaf is pinned, its name and validity do not count", expired, 0, []string{tlspin.Pin(expired.Leaf)}, ""},
 		{"another CA issued the certificate", forged, 0, []string{ca}, ProblemPin},
 		{"the pinned CA is presented, and signed nothing", stolen, 0, []string{ca}, ProblemUntrusted},
 		{"a pinned leaf is presented as a CA", leafAsCA, 0, []string{leaf}, ProblemPin},
@@ -168,7 +170,7 @@ func TestAPinThatIsNoneIsToldAtOnce(t *testing.T) {
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	ca := newAuthority(t)
 	url := serve(t, ca.issue(t, time.Now().Add(time.Hour), "127.0.0.1"), 0)
-	client, err := NewClient(url, []string{Pin(ca.certificate)})
+	client, err := NewClient(url, []string{tlspin.Pin(ca.certificate)})
 	if err != nil {
 		t.Fatal(err)
 	}

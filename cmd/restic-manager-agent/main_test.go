@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/restic-manager/restic-manager/agent/config"
-	"github.com/restic-manager/restic-manager/agent/transport"
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
@@ -106,7 +106,7 @@ func approving(t *testing.T) (word string) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	token := wire.Token{URL: server.URL, Host: wire.HostRef{Namespace: "shop", Name: "web-1"}, HostUID: "uid", ID: "id", Secret: make([]byte, wire.TokenSecretSize),
-		NotAfter: time.Now().Add(time.Hour), SigningKeys: signer.PublicKeys(), SerialFloor: 1, TLSPins: []string{transport.Pin(server.Certificate())}}
+		NotAfter: time.Now().Add(time.Hour), SigningKeys: signer.PublicKeys(), SerialFloor: 1, TLSPins: []string{tlspin.Pin(server.Certificate())}}
 	if word, err = token.Encode(); err != nil {
 		t.Fatal(err)
 	}

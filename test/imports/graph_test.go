@@ -71,7 +71,7 @@ func below(path string, folders ...string) bool {
 
 // own tells whether a package belongs to this module.
 func own(path string) bool {
-	return below(path, "api", "controllers", "agentgateway", "agent", "cmd", "internal", "test", "hack")
+	return below(path, "api", "controllers", "agentgateway", "agent", "cli", "cmd", "internal", "test", "hack")
 }
 
 // chain returns the shortest way of imports from one package to another that is forbidden, nil when there is none. A

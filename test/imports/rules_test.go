@@ -81,6 +81,11 @@ var rules = []rule{
 		},
 	},
 	{
+		says:    "api/tlspin imports the standard library only",
+		about:   in("api/tlspin"),
+		forbids: func(_ string, target pkg) bool { return !target.Standard },
+	},
+	{
 		says:  "api/v1alpha1 imports apimachinery and the standard library only",
 		about: in("api/v1alpha1"),
 		forbids: func(_ string, target pkg) bool {
@@ -117,6 +122,20 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "controllers", "agentgateway") },
 	},
 	{
+		says:  "the plugin stands on the API alone: no controllers, gateway or agent",
+		about: in("cli", "cmd/kubectl-restic"),
+		deep:  true,
+		forbids: func(_ string, target pkg) bool {
+			return below(target.ImportPath, "controllers", "agentgateway", "agent")
+		},
+	},
+	{
+		says:    "the operator and the agent never reach the plugin",
+		about:   in("controllers", "agentgateway", "agent", "api"),
+		deep:    true,
+		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "cli") },
+	},
+	{
 		says:    "nothing but cmd and test imports cmd, test or hack",
 		about:   func(path string) bool { return own(path) && !below(path, "cmd", "test", "hack") },
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "cmd", "test", "hack") },
@@ -150,7 +169,7 @@ var rules = []rule{
 	},
 	{
 		says:  "siblings import each other only as the list in rules_test.go allows",
-		about: in("controllers", "agentgateway", "agent"),
+		about: in("controllers", "agentgateway", "agent", "cli"),
 		forbids: func(from string, target pkg) bool {
 			return forbiddenSibling(from, target.ImportPath)
 		},

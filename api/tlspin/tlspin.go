@@ -1,4 +1,4 @@
-package transport
+package tlspin
 
 import (
 	"crypto/sha256"
@@ -10,34 +10,34 @@ import (
 	"strings"
 )
 
-// PinPrefix begins every pin.
-const PinPrefix = "sha256:"
+// Prefix begins every pin.
+const Prefix = "sha256:"
 
 // Pin of a certificate, for tests and for people who write one down.
 func Pin(certificate *x509.Certificate) string {
 	sum := sha256.Sum256(certificate.RawSubjectPublicKeyInfo)
-	return PinPrefix + base64.StdEncoding.EncodeToString(sum[:])
+	return Prefix + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// PinError says that the gateway's chain holds no pinned key: another machine answers in its place, or it has a new certificate.
-type PinError struct {
+// Error says that the gateway's chain holds no pinned key: another machine answers in its place, or it has a new certificate.
+type Error struct {
 	// Presented are the pins of the chain, leaf first.
 	Presented []string
 }
 
-func (e *PinError) Error() string {
+func (e *Error) Error() string {
 	return "the certificate of the gateway has none of the keys that this machine was told to expect; presented: " + strings.Join(e.Presented, ", ")
 }
 
-// TLSConfig for a gateway of that name, trusting pins alone, or the machine's trust store when there are none. TLS 1.2 at least.
-func TLSConfig(serverName string, pins []string) (*tls.Config, error) {
+// Config for a gateway of that name, trusting pins alone, or the machine's trust store when there are none. TLS 1.2 at least.
+func Config(serverName string, pins []string) (*tls.Config, error) {
 	config := &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12}
 	if len(pins) == 0 {
 		return config, nil
 	}
 	wanted := make(map[string]bool, len(pins))
 	for _, p := range pins {
-		raw, found := strings.CutPrefix(p, PinPrefix)
+		raw, found := strings.CutPrefix(p, Prefix)
 		sum, err := base64.StdEncoding.DecodeString(raw)
 		if !found || err != nil || len(sum) != sha256.Size {
 			return nil, fmt.Errorf("TLS pin %q is not of the form sha256:<base64 of 32 bytes>", p)
@@ -73,7 +73,7 @@ func verifyPinned(chain []*x509.Certificate, serverName string, wanted map[strin
 		}
 	}
 	if !pinned {
-		return &PinError{Presented: presented}
+		return &Error{Presented: presented}
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{
 		DNSName:       serverName,

@@ -1,0 +1,30 @@
+// Command kubectl-restic is the kubectl plugin: kubectl restic status, logs, snapshots, restore, doctor and more. Its exit codes are in package cli.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // whatever login a kubeconfig asks for
+
+	"github.com/restic-manager/restic-manager/cli"
+	"github.com/restic-manager/restic-manager/cli/terminal"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	ctx, interrupts := terminal.NewInterrupts(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	go func() {
+		for range signals {
+			interrupts.Fire()
+		}
+	}()
+	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	os.Exit(cli.Execute(ctx, cli.New(streams, interrupts), os.Args[1:]))
+}
