@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // theStack starts the stack with the first test that asks.
-func theStack(t *testing.T) (*stack.Stack, client.Client) {
+func theStack(t testing.TB) (*stack.Stack, client.Client) {
 	t.Helper()
 	cp := env.Shared(t)
 	shared.once.Do(func() { shared.err = startStack(cp) })
@@ -91,7 +91,7 @@ func record(t *testing.T, s *stack.Stack) *recorder {
 }
 
 // logs shows the ends of all logs after a failure.
-func logs(t *testing.T, s *stack.Stack) {
+func logs(t testing.TB, s *stack.Stack) {
 	files, err := filepath.Glob(filepath.Join(s.Dir, "logs", "*.log"))
 	if err != nil {
 		t.Log(err)

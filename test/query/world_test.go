@@ -28,20 +28,20 @@ const patience = 60 * time.Second
 
 // world is one test's namespace with its machines and users.
 type world struct {
-	*testing.T
+	testing.TB
 	*stack.Stack
 	client.Client
 	ns string
 }
 
-func newWorld(t *testing.T, name string) *world {
+func newWorld(t testing.TB, name string) *world {
 	s, c := theStack(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			logs(t, s)
 		}
 	})
-	return &world{T: t, Stack: s, Client: c, ns: s.CP.NewNamespace(t, name)}
+	return &world{TB: t, Stack: s, Client: c, ns: s.CP.NewNamespace(t, name)}
 }
 
 func (w *world) must(err error) {
@@ -53,7 +53,7 @@ func (w *world) must(err error) {
 
 func (w *world) eventually(what string, cond func(ctx context.Context) error) {
 	w.Helper()
-	env.Eventually(w.T, patience, what, cond)
+	env.Eventually(w, patience, what, cond)
 }
 
 func (w *world) create(objects ...client.Object) {
