@@ -83,6 +83,23 @@ func TestAnAnswerIsPassedOnWithItsEnd(t *testing.T) {
 	}
 }
 
+func TestAReplicaThatDiesLosesTheAnswer(t *testing.T) {
+	source, err := dial(t, other(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.CloseNow() // as the kernel does for a process that was killed
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := source.Next(t.Context()); err != error(stream.Lost) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTheOtherReplicaIsAskedForThisQueryAndTold(t *testing.T) {
 	seen := make(chan *http.Request, 1)
 	if _, err := dial(t, other(t, func(w http.ResponseWriter, r *http.Request) {
