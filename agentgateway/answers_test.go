@@ -287,7 +287,7 @@ func TestAnAgentThatOverrunsItsCreditLosesTheStreamAlone(t *testing.T) {
 	link, replicas := w.connected("gw-1")
 	conn := w.ask("q").collect(replicas[0])
 	open := testagent.Expect[*wire.StreamOpen](link)
-	for range 64 { // nobody can take that much at once
+	for range 32 * wire.StreamWindow / wire.MaxChunk { // more than the sockets between take of it
 		link.SendData(open.Stream, make([]byte, wire.MaxChunk))
 	}
 	expectStreamEnd(t, conn, websocket.StatusGoingAway, wire.StreamLost)

@@ -24,6 +24,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers"
 	"github.com/restic-manager/restic-manager/controllers/signing"
@@ -180,6 +181,45 @@ func (o *operator) wantCondition(what, name, kind, want string) {
 		c := meta.FindStatusCondition(host.Status.Conditions, kind)
 		if c == nil || string(c.Status)+" "+c.Reason != want {
 			return fmt.Errorf("condition %s is %+v, want %s", kind, c, want)
+		}
+		return nil
+	})
+}
+
+func TestAQueryIsSignedByTheKeyOfTheInstallation(t *testing.T) {
+	o := newOperator(t)
+	key, err := seal.NewSealingKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := seal.SealingPublicKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := &v1alpha1.HostQuery{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: v1alpha1.HostQuerySpec{HostRef: v1alpha1.LocalReference{Name: "web-1"},
+		Kind: v1alpha1.QueryLog, PublicKey: public, StreamSecretHash: wire.StreamSecretHash(make([]byte, wire.StreamSecretSize))}}
+	o.create(query, credentialsSecret(), enrolledHost(t, "web-1")) // the query comes first, and is looked at again
+	env.Eventually(t, patience, "the query is signed", func(ctx context.Context) error {
+		if err := o.admin.Get(ctx, client.ObjectKeyFromObject(query), query); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionTrue(query.Status.Conditions, v1alpha1.ConditionReady) {
+			return fmt.Errorf("status %+v", query.Status)
+		}
+		return nil
+	})
+	if s := query.Status; s.Command == nil || s.Gateway == nil || s.Gateway.URL != "https://gateway.example.com" {
+		t.Errorf("status %+v", s)
+	}
+	if err := o.admin.Delete(t.Context(), fetched(o, "web-1", &v1alpha1.Host{})); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, patience, "what was signed is withdrawn with the Host", func(ctx context.Context) error {
+		if err := o.admin.Get(ctx, client.ObjectKeyFromObject(query), query); err != nil {
+			return err
+		}
+		if query.Status.Command != nil {
+			return fmt.Errorf("status %+v", query.Status)
 		}
 		return nil
 	})

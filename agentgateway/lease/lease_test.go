@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,9 @@ func renewedAt(k *Keeper, want time.Time) func(context.Context) error {
 func TestALeaseIsCreatedRenewedAndDeleted(t *testing.T) {
 	namespace := env.Shared(t).NewNamespace(t, "lease")
 	k, clock := newKeeper(t, namespace)
+	var told atomic.Value
+	told.Store("first")
+	k.Annotations = func() map[string]string { return map[string]string{"example.com/told": told.Load().(string)} }
 	if err := k.Acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +66,7 @@ func TestALeaseIsCreatedRenewedAndDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l.Labels[v1alpha1.GatewayLeaseLabel] != "gateway" || *l.Spec.LeaseDurationSeconds != 30 || *l.Spec.HolderIdentity != "i1" ||
-		len(l.OwnerReferences) != 0 {
+		len(l.OwnerReferences) != 0 || l.Annotations["example.com/told"] != "first" {
 		t.Errorf("lease is %+v", l)
 	}
 
@@ -79,8 +83,12 @@ func TestALeaseIsCreatedRenewedAndDeleted(t *testing.T) {
 		})
 		clock.Step(Renew)
 	}
+	told.Store("second")
 	tick()
 	env.Eventually(t, 20*time.Second, "the lease is renewed", renewedAt(k, start.Add(Renew)))
+	if l, err = get(t.Context(), k); err != nil || l.Annotations["example.com/told"] != "second" {
+		t.Errorf("annotations are %v, %v", l.Annotations, err)
+	}
 	if err := k.Client.Delete(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}

@@ -366,3 +366,55 @@ func expectBusy(t *testing.T, m *testagent.Machine, says string) {
 		t.Errorf("no time to retry after: %v", response.Header)
 	}
 }
+
+func TestDataFramesComeOnlyAfterAStreamWasAskedFor(t *testing.T) {
+	f := start(t, nil)
+	link := f.machine.Connect(t, 1)
+	s := next(t, f.handler.opened, "session")
+	if err := s.Write(&wire.StreamOpen{Stream: 7, Query: "q", Signatures: []wire.Signature{{KeyID: "k", Value: make([]byte, 64)}}, Credit: wire.StreamWindow}); err != nil {
+		t.Fatal(err)
+	}
+	testagent.Expect[*wire.StreamOpen](link)
+	before := s.LastFrame()
+	link.SendData(7, []byte("chunk"))
+	if got := next(t, f.handler.streamed, "data"); string(got) != string(wire.EncodeData(7, []byte("chunk"))) {
+		t.Errorf("got %q", got)
+	}
+	if !s.LastFrame().After(before) {
+		t.Error("data does not show that the agent lives")
+	}
+	link.Send(&wire.SetAck{Revision: "r7", Applied: true})
+	next(t, f.handler.received, "message beside the data")
+
+	for name, frame := range map[string][]byte{
+		"data without a stream":  nil,
+		"data in the hello":      nil,
+		"a frame without data":   {0, 0, 0, 7},
+		"a chunk over the limit": wire.EncodeData(7, make([]byte, wire.MaxChunk+wire.ChunkOverhead+1)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, nil)
+			var link *testagent.Link
+			if name == "data in the hello" {
+				var err error
+				if link, _, err = f.machine.Dial(t); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				link = f.machine.Connect(t, 1)
+			}
+			if frame != nil {
+				s := next(t, f.handler.opened, "session")
+				if err := s.Write(&wire.StreamOpen{Stream: 7, Query: "q", Signatures: []wire.Signature{{KeyID: "k", Value: make([]byte, 64)}}, Credit: wire.StreamWindow}); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				frame = wire.EncodeData(1, []byte("chunk"))
+			}
+			if err := link.Conn.Write(t.Context(), websocket.MessageBinary, frame); err != nil {
+				t.Fatal(err)
+			}
+			link.ExpectEnd(wire.CodeBadMessage)
+		})
+	}
+}

@@ -58,6 +58,7 @@ func TestTheProtocolPageNamesEveryLimit(t *testing.T) {
 		"MaxGroups": wire.MaxGroups, "MaxSchedules": wire.MaxSchedules, "MaxPaths": wire.MaxPaths, "MaxLogTail": wire.MaxLogTail,
 		"MaxListed": wire.MaxListed, "MaxForgets": wire.MaxForgets, "MaxForgetResults": wire.MaxForgetResults, "MaxSample": wire.MaxSample,
 		"MaxHooks": wire.MaxHooks, "MaxArgs": wire.MaxArgs, "MaxWindows": wire.MaxWindows, "MaxSignatures": wire.MaxSignatures, "MaxCredentials": wire.MaxCredentials, "MaxSealed": wire.MaxSealed,
+		"MaxQueryParameters": wire.MaxQueryParameters, "MaxChunk": wire.MaxChunk, "ChunkOverhead": wire.ChunkOverhead, "StreamWindow": wire.StreamWindow, "MaxStreams": wire.MaxStreams,
 	} {
 		if row := fmt.Sprintf("| `%s` | %d |", name, value); !strings.Contains(string(raw), row) {
 			t.Errorf("the page lacks the row %q", row)
@@ -108,7 +109,7 @@ func (r *reference) page() string {
 	r.printf("\n## Signed documents\n")
 	for _, d := range []struct{ typ, golden string }{
 		{"ScheduleSet", "document.schedule-set"}, {"JobCommand", "document.job-command.forget"}, {"JobCancel", "document.job-cancel"},
-		{"HelloBody", "document.hello-body"}, {"EnrolVerdict", "document.enrol-verdict"},
+		{"HostQuery", "document.host-query"}, {"HelloBody", "document.hello-body"}, {"EnrolVerdict", "document.enrol-verdict"},
 	} {
 		r.printf("\n### %s\n", d.typ)
 		r.structure(d.typ)
@@ -122,6 +123,17 @@ func (r *reference) page() string {
 		r.structure(d.typ)
 		r.example(d.golden)
 	}
+	r.printf("\n## Questions and answers\n")
+	r.printf("\n### QueryParameters\n")
+	r.structure("QueryParameters")
+	r.example("query.parameters")
+	for _, name := range []string{
+		"LogQuery", "SnapshotsQuery", "FilesQuery", "FindQuery", "DiffQuery", "ContentQuery",
+		"LogRecord", "SnapshotRecord", "FileRecord", "DiffRecord", "DiffSummary", "DiagnosisRecord", "DiskRecord", "AnswerEnd",
+	} {
+		r.printf("\n### %s\n", name)
+		r.structure(name)
+	}
 	r.printf("\n## Parts of messages and documents\n")
 	for _, name := range []string{
 		"HostRef", "Identity", "SigningKey", "Signature", "System", "Repository", "Bandwidth", "BandwidthWindow", "SourceGroup", "Hooks", "Hook",
@@ -134,7 +146,8 @@ func (r *reference) page() string {
 	}
 	r.printf("\n## Values\n")
 	for _, name := range []string{
-		"Code", "RefusalReason", "VerdictReason", "JobKind", "Outcome", "Reason", "RepositoryState", "EnrolReason",
+		"Code", "RefusalReason", "VerdictReason", "JobKind", "Outcome", "Reason", "RepositoryState", "EnrolReason", "QueryKind", "StreamEnd",
+		"ChunkKind", "LogState", "AnswerReason",
 	} {
 		r.printf("\n### %s\n", name)
 		r.values(name)
@@ -192,7 +205,7 @@ func (r *reference) jsonType(e ast.Expr) string {
 	switch s := strings.TrimPrefix(out.String(), "*"); s {
 	case "[]byte":
 		return "base64"
-	case "int", "int64":
+	case "int", "int64", "uint32":
 		return "number"
 	case "bool":
 		return "boolean"

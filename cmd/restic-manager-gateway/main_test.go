@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,5 +44,27 @@ func TestMistakesOnTheCommandLineAreNamed(t *testing.T) {
 				t.Errorf("got %v, want something with %q", err, c.says)
 			}
 		})
+	}
+}
+
+func TestWhereOtherReplicasReachThisOne(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, flag, podIP, want string }{
+		{"as the flag says", "gw-1.example.com:443", "10.1.2.3", "gw-1.example.com:443"},
+		{"at the Pod's address", "", "10.1.2.3", "10.1.2.3:" + port},
+		{"at the Pod's IPv6 address", "", "2001:db8::1", "[2001:db8::1]:" + port},
+		{"outside a Pod, at the listener's", "", "", ""},
+	} {
+		if got := relayAddress(c.flag, c.podIP, listener); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
 	}
 }

@@ -52,6 +52,10 @@ func awaitPolicies(t *testing.T, cp *env.ControlPlane) {
 		if err == nil || !strings.Contains(err.Error(), "hostjobs/restore") {
 			return fmt.Errorf("a restore by somebody who may not: %w", err)
 		}
+		content := object(t, namespace, logQuery, fields{"spec.kind": "Content"})
+		if err = user.Create(ctx, content, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "hostqueries/content") {
+			return fmt.Errorf("the content of files by somebody who may not: %w", err)
+		}
 		if err = user.Create(ctx, object(t, namespace, dumpGroup), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "sourcegroups/hooks") {
 			return fmt.Errorf("a command by somebody who may not: %w", err)
 		}

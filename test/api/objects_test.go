@@ -107,6 +107,17 @@ spec:
   kind: Verify
   verify: {sourceGroup: etc}
 `
+	logQuery = `
+apiVersion: backup.restic-manager.io/v1alpha1
+kind: HostQuery
+metadata: {generateName: log-}
+spec:
+  hostRef: {name: web-1}
+  kind: Log
+  parameters: c2VhbGVk
+  publicKey: +/hV1iF6iJdmzgXxMK5MHv2QVWTNTxpz7bWvbGZKPUA=
+  streamSecretHash: 66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925
+`
 	dumpGroup = `
 apiVersion: backup.restic-manager.io/v1alpha1
 kind: SourceGroup

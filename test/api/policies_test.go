@@ -236,9 +236,40 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 	})
 }
 
+func TestTheContentOfFilesTakesAPermissionOfItsOwn(t *testing.T) {
+	cp := installed(t)
+	namespace := cp.NewNamespace(t, "content")
+	viewer, editor, namespaceAdmin := userWith(t, cp, namespace, "view"), userWith(t, cp, namespace, "edit"), userWith(t, cp, namespace, "admin")
+	content := fields{"spec.kind": "Content"}
+	expectForbidden(t, editor.Create(t.Context(), object(t, namespace, logQuery, content)), "a HostQuery of kind Content", "create on hostqueries/content", "restic-manager-admin")
+	for _, kind := range []string{"Log", "Snapshots", "Files", "Find", "Diff", "Diagnosis"} {
+		expectForbidden(t, viewer.Create(t.Context(), object(t, namespace, logQuery, fields{"spec.kind": kind})))
+		if err := editor.Create(t.Context(), object(t, namespace, logQuery, fields{"spec.kind": kind})); err != nil {
+			t.Errorf("a query of kind %s by an editor: %v", kind, err)
+		}
+	}
+	query := object(t, namespace, logQuery, content)
+	if err := namespaceAdmin.Create(t.Context(), query); err != nil {
+		t.Fatalf("by the namespace's admin: %v", err)
+	}
+	expectForbidden(t, viewer.Get(t.Context(), client.ObjectKeyFromObject(query), query.DeepCopy()))
+	// A command that the controllers did not sign, or an address to which others would bring their secrets.
+	status := client.RawPatch("application/merge-patch+json", []byte(`{"status":{"gateway":{"url":"https://elsewhere.example.com"}}}`))
+	gateway := impersonate(t, cp, gatewayAccount)
+	for name, c := range map[string]client.Client{"the namespace's admin": namespaceAdmin, "the gateway": gateway} {
+		t.Run("the status is not for "+name, func(t *testing.T) { expectForbidden(t, c.Status().Patch(t.Context(), query.DeepCopy(), status)) })
+	}
+	if err := impersonateController(t, cp).Status().Patch(t.Context(), query.DeepCopy(), status); err != nil {
+		t.Errorf("the controllers write it: %v", err)
+	}
+	if err := editor.Delete(t.Context(), query); err != nil {
+		t.Errorf("an editor deletes it: %v", err)
+	}
+}
+
 func TestPoliciesAreWellTyped(t *testing.T) {
 	cp := installed(t)
-	for _, name := range []string{"restic-manager-host-identity", "restic-manager-hooks", "restic-manager-executor", "restic-manager-restore", "restic-manager-gateway-leases", "restic-manager-gateway-status"} {
+	for _, name := range []string{"restic-manager-host-identity", "restic-manager-hooks", "restic-manager-executor", "restic-manager-restore", "restic-manager-content", "restic-manager-gateway-leases", "restic-manager-gateway-status"} {
 		env.Eventually(t, time.Minute, name+" is type-checked", func(ctx context.Context) error {
 			policy, err := cp.Client().AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 			if err != nil {

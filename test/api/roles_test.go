@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,12 @@ func TestUserRoles(t *testing.T) {
 			read = append(read, question{verb, api + resource})
 		}
 	}
+	for _, verb := range []string{"get", "list", "watch", "create", "delete"} {
+		edit = append(edit, question{verb, api + "hostqueries"})
+	}
+	for _, verb := range []string{"update", "patch", "deletecollection"} {
+		nobody = append(nobody, question{verb, api + "hostqueries"})
+	}
 	for _, verb := range []string{"create", "update", "patch", "delete", "deletecollection"} {
 		for _, resource := range []string{"sourcegroups", "schedules", "repomaintenances", "hostjobs"} {
 			edit = append(edit, question{verb, api + resource})
@@ -65,9 +72,9 @@ func TestUserRoles(t *testing.T) {
 		administer = append(administer, question{verb, api + "hosts"})
 		nobody = append(nobody, question{verb, api + "schedulesets"})
 	}
-	administer = append(administer, question{"update", api + "hosts/identity"}, question{"create", api + "hostjobs/restore"}, question{"update", api + "hosts/hooks"},
+	administer = append(administer, question{"update", api + "hosts/identity"}, question{"create", api + "hostjobs/restore"}, question{"create", api + "hostqueries/content"}, question{"update", api + "hosts/hooks"},
 		question{"update", api + "sourcegroups/hooks"}, question{"update", api + "repomaintenances/executor"}, question{"delete", api + "repomaintenances/executor"})
-	for _, resource := range apiResources {
+	for _, resource := range append(slices.Clone(apiResources), "hostqueries") {
 		nobody = append(nobody, question{"update", api + resource + "/status"}, question{"patch", api + resource + "/status"})
 	}
 	for _, test := range []struct {
@@ -127,6 +134,8 @@ func TestOurRolesByThemselves(t *testing.T) {
 		{"create", api + "hostjobs", true},
 		{"create", api + "hosts", false},
 		{"create", api + "hostjobs/restore", false},
+		{"create", api + "hostqueries", true},
+		{"create", api + "hostqueries/content", false},
 		{"get", "secrets", false},
 		{"list", "secrets", false},
 		{"create", "secrets", false},
@@ -196,6 +205,10 @@ func TestOperatorAccounts(t *testing.T) {
 		{gatewayAccount, "get", api + "hosts", "default", true},
 		{gatewayAccount, "watch", api + "schedulesets", "default", true},
 		{gatewayAccount, "watch", api + "hostjobs", "default", true},
+		{gatewayAccount, "watch", api + "hostqueries", "default", true},
+		{gatewayAccount, "create", api + "hostqueries", "default", false},
+		{gatewayAccount, "delete", api + "hostqueries", "default", false},
+		{gatewayAccount, "patch", api + "hostqueries/status", "default", false},
 		{gatewayAccount, "patch", api + "hosts/status", "default", true},
 		{gatewayAccount, "patch", api + "schedulesets/status", "default", true},
 		{gatewayAccount, "patch", api + "hostjobs/status", "default", true},
@@ -213,6 +226,11 @@ func TestOperatorAccounts(t *testing.T) {
 		{controllerAccount, "create", "serviceaccounts/token", operatorNamespace, false},
 		{controllerAccount, "delete", "namespaces", "", false},
 		{controllerAccount, "create", api + "hostjobs/restore", "default", false},
+		{controllerAccount, "watch", api + "hostqueries", "default", true},
+		{controllerAccount, "delete", api + "hostqueries", "default", true},
+		{controllerAccount, "patch", api + "hostqueries/status", "default", true},
+		{controllerAccount, "create", api + "hostqueries", "default", false},
+		{controllerAccount, "create", api + "hostqueries/content", "default", false},
 		{controllerAccount, "update", api + "hosts/hooks", "default", false},
 		{controllerAccount, "update", api + "sourcegroups/hooks", "default", false},
 		{controllerAccount, "update", api + "repomaintenances/executor", "default", false},
@@ -240,7 +258,7 @@ func TestOurRolesJoinThoseOfTheCluster(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, resource := range []string{"hosts/identity", "hosts/hooks", "sourcegroups/hooks", "repomaintenances/executor", "hostjobs/restore"} {
+		for _, resource := range []string{"hosts/identity", "hosts/hooks", "sourcegroups/hooks", "repomaintenances/executor", "hostjobs/restore", "hostqueries/content"} {
 			if !holds(role.Rules, resource) {
 				return fmt.Errorf("%s is not in it yet", resource)
 			}

@@ -81,7 +81,7 @@ func TestQuotasBoundTheCountOfEachKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[string]string{"hosts": host, "sourcegroups": sourceGroup, "schedules": schedule, "repomaintenances": repoMaintenance, "hostjobs": backupJob}
+	kinds := map[string]string{"hosts": host, "sourcegroups": sourceGroup, "schedules": schedule, "repomaintenances": repoMaintenance, "hostjobs": backupJob, "hostqueries": logQuery}
 	if len(hard) != len(kinds) {
 		t.Errorf("the guide bounds %v", hard)
 	}

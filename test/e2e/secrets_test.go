@@ -141,7 +141,7 @@ func searchLogs(t *testing.T, s *stack.Stack, secrets map[string]string) {
 // searchObjects looks into every object of the group and into Events.
 func searchObjects(t *testing.T, s *stack.Stack, secrets map[string]string) {
 	t.Helper()
-	for _, kind := range []string{"hosts", "sourcegroups", "schedules", "repomaintenances", "hostjobs", "schedulesets", "events", "events.events.k8s.io", "leases", "configmaps"} {
+	for _, kind := range []string{"hosts", "sourcegroups", "schedules", "repomaintenances", "hostjobs", "hostqueries", "schedulesets", "events", "events.events.k8s.io", "leases", "configmaps"} {
 		out, err := s.CP.Kubectl(t.Context(), "get", kind, "-A", "-o", "json")
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ var kinds = map[string]bool{
 	"RepoMaintenance": true,
 	"HostJob":         true,
 	"ScheduleSet":     false,
+	"HostQuery":       false, // made with fresh keys for each question
 }
 
 // files returns the YAML files of a folder of the repository.

@@ -67,8 +67,8 @@ func TestTheCollectorIsToldHowItsAnswerEnded(t *testing.T) {
 			f.clock.Step(10 * time.Minute)
 		}, 1008, "expired", true},
 		{"the agent sends more than it may", func(f *fixture, n uint32) {
-			// In one go, so that nothing of it can have been granted again.
-			for range 4 * wire.StreamWindow / wire.MaxChunk {
+			// More than the sockets between take of it.
+			for range 64 * wire.StreamWindow / wire.MaxChunk {
 				f.agent.table.Data(n, make([]byte, wire.MaxChunk))
 			}
 		}, 1001, "lost", true},

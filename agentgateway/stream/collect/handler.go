@@ -108,10 +108,8 @@ func (h *Handler) Wait(ctx context.Context) {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, end := context.WithCancelCause(r.Context())
+	ctx, end := h.until(r.Context())
 	defer end(nil)
-	defer context.AfterFunc(h.ending, func() { end(stream.Lost) })()
-
 	secret, _ := secretOf(r) // without one no query is found
 	query, err := h.find(ctx, name{r.PathValue("namespace"), r.PathValue("name")}, secret, r.RemoteAddr)
 	if err != nil {
@@ -135,8 +133,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.o.Logger.Debug("not a WebSocket", "remote", r.RemoteAddr, "error", err)
 		return
 	}
+	// The context of the request says of a connection that was taken over only that it was alive then.
+	ctx, end = h.until(context.WithoutCancel(ctx))
+	defer end(nil)
 	go h.guard(ctx, end, query)
 	h.collect(ctx, collector{conn: conn, remote: r.RemoteAddr, query: query}, source)
+}
+
+// until is a context that ends with the replica too.
+func (h *Handler) until(parent context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, end := context.WithCancelCause(parent)
+	stop := context.AfterFunc(h.ending, func() { end(stream.Lost) })
+	return ctx, func(cause error) {
+		end(cause)
+		stop()
+	}
 }
 
 func (h *Handler) leave() {
