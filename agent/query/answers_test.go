@@ -58,13 +58,13 @@ func TestEachAnswerEndsWithWhatBecameOfIt(t *testing.T) {
 				tt.prepare(f)
 			}
 			if tt.reason == wire.AnswerTooLarge {
+				f.listing = 1 << 20
 				f.restic.list = func(_ string, _ bool, each func(restic.Node) error) error {
-					for range 11_000 {
-						if err := each(restic.Node{Path: "/" + strings.Repeat("x", 100_000)}); err != nil {
+					for {
+						if err := each(restic.Node{Path: "/" + strings.Repeat("x", 1000)}); err != nil {
 							return err
 						}
 					}
-					return nil
 				}
 			}
 			a := f.ask(tt.kind, tt.p).Wait()
@@ -317,16 +317,18 @@ func TestTheMachinesLogTellsWhoAskedForWhat(t *testing.T) {
 
 func TestRecordsTravelTogether(t *testing.T) {
 	f := newFixture(t)
-	more := make(chan struct{})
+	waits, more := make(chan struct{}), make(chan struct{})
 	f.restic.list = func(_ string, _ bool, each func(restic.Node) error) error {
 		var err error
 		for i := range 1000 {
 			err = errors.Join(err, each(restic.Node{Path: fmt.Sprint("/", i), Type: "file"}))
 		}
+		close(waits)
 		<-more
 		return errors.Join(err, each(restic.Node{Path: "/last"}))
 	}
 	a := f.ask(wire.QueryFiles, wire.QueryParameters{Files: &wire.FilesQuery{Snapshot: snapshotID}})
+	<-waits
 	f.clock.BlockUntil(2)
 	f.clock.Advance(flushEvery)
 	a.Until("the first records came in their time", func(records []json.RawMessage, _ []byte) bool { return len(records) == 1000 })

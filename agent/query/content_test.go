@@ -50,6 +50,7 @@ func TestASlowCollectorSlowsResticDownAndCostsNoMemory(t *testing.T) {
 	number := f.open(a)
 	var peak uint64
 	var memory runtime.MemStats
+	runtime.GC()
 	for closed := false; !closed; {
 		select {
 		case <-arrived:

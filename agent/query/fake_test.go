@@ -173,7 +173,7 @@ func receive[T any](t *testing.T, c <-chan T, what string) T {
 	select {
 	case x := <-c:
 		return x
-	case <-time.After(time.Minute):
+	case <-time.After(20 * time.Second):
 		t.Fatalf("waited in vain for %s", what)
 		panic("unreachable")
 	}
