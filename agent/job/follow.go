@@ -18,6 +18,8 @@ func (m *Manager) Log(id string) (wire.LogRecord, bool) {
 	if !idPattern.MatchString(id) {
 		return wire.LogRecord{}, false
 	}
+	// The ledger is asked before the tasks: what it holds as started, and is no task afterwards, has ended.
+	e, known := m.ledger.lookup(id)
 	m.mu.Lock()
 	if t := m.tasks[id]; t != nil {
 		defer m.mu.Unlock()
@@ -28,7 +30,6 @@ func (m *Manager) Log(id string) (wire.LogRecord, bool) {
 		return r, true
 	}
 	m.mu.Unlock()
-	e, known := m.ledger.lookup(id)
 	if !known {
 		_, err := os.Stat(m.logs.path(id))
 		return wire.LogRecord{JobID: id, State: wire.LogEnded}, err == nil

@@ -37,6 +37,7 @@ type answer struct {
 	chunk    []byte        // what waits for more
 	waits    chan struct{} // has room for one; filled when a chunk begins
 	listed   int64
+	most     int64 // that may be listed
 	sent     int64
 	finished bool
 }
@@ -49,7 +50,7 @@ func (a *answer) record(v any) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.listed += int64(len(alone)); a.listed > maxListing {
+	if a.listed += int64(len(alone)); a.listed > a.most {
 		return &refusal{wire.AnswerTooLarge, "the list is longer than 1 GiB: ask for a part of it"}
 	}
 	return a.append(wire.ChunkRecords, alone[1:])

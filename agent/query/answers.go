@@ -53,6 +53,8 @@ type Answers struct {
 	stop     context.CancelCauseFunc
 	running  sync.WaitGroup
 	children chan struct{}
+	// listing is maxListing; tests have less.
+	listing int64
 
 	mu      sync.Mutex
 	streams map[uint32]*stream
@@ -77,7 +79,7 @@ func New(o Options) *Answers {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	a := &Answers{o: o, children: make(chan struct{}, maxChildren), streams: map[uint32]*stream{}, opens: opens{}}
+	a := &Answers{o: o, children: make(chan struct{}, maxChildren), listing: maxListing, streams: map[uint32]*stream{}, opens: opens{}}
 	a.ctx, a.stop = context.WithCancelCause(context.Background())
 	return a
 }

@@ -220,7 +220,7 @@ func (a *Answer) Wait() *Answer {
 	a.t.Helper()
 	select {
 	case <-a.done:
-	case <-time.After(time.Minute):
+	case <-time.After(20 * time.Second):
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.t.Fatalf("waited in vain for the end of a stream; it said %s %q", a.records, a.data)
@@ -231,7 +231,7 @@ func (a *Answer) Wait() *Answer {
 // Until returns when the condition holds for what was said so far.
 func (a *Answer) Until(what string, condition func(records []json.RawMessage, data []byte) bool) {
 	a.t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(20 * time.Second)
 	for {
 		a.mu.Lock()
 		holds, changed := condition(a.records, a.data), a.changed
