@@ -51,7 +51,7 @@ and reads the content of files. What a machine answers is sealed to this program
 	for group, commands := range map[string][]*cobra.Command{
 		look: {a.statusCommand(), a.logsCommand(), a.snapshotsCommand(), a.lsCommand(), a.findCommand(), a.diffCommand(), a.jobsCommand()},
 		act:  {a.runCommand(), a.cancelCommand(), a.suspendCommand(), a.resumeCommand()},
-		set:  {},
+		set:  {a.doctorCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

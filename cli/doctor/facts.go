@@ -26,16 +26,14 @@ type Facts struct {
 	// Near are names that may have been meant.
 	Near string
 
-	// Secrets.
+	// Credentials is the Secret with the repository's password.
 	Credentials SecretFact
-	Enrolment   SecretFact
 
 	// Set is nil when there is none.
 	Set    *v1alpha1.ScheduleSet
 	SetErr error
-	// Groups and Schedules of the namespace.
-	Groups    []v1alpha1.SourceGroup
-	Schedules []v1alpha1.Schedule
+	// Groups of the namespace.
+	Groups []v1alpha1.SourceGroup
 
 	// Gateway is how the gateway answered, known once a query was signed.
 	Gateway GatewayFact
@@ -43,11 +41,9 @@ type Facts struct {
 	Asked     bool
 	AskErr    error
 	Diagnosis *wire.DiagnosisRecord
-	// SkewSeconds is the machine's clock minus this one, from the diagnosis.
+	// Received is when the diagnosis came, RoundTrip how long it took: the clocks cannot be compared more exactly.
+	Received  time.Time
 	RoundTrip time.Duration
-
-	// Version of this program.
-	Version string
 }
 
 // SecretFact is what is known of a Secret. Its content is never kept.

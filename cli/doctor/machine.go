@@ -134,7 +134,7 @@ func (j *judgement) clock() {
 	skew, known := time.Duration(0), false
 	switch {
 	case j.Diagnosis != nil:
-		skew, known = j.Diagnosis.Time.Sub(j.Now), true
+		skew, known = j.Diagnosis.Time.Sub(j.Received), true
 		if skew.Abs() < j.RoundTrip+time.Second {
 			skew = 0
 		}
