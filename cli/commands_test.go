@@ -167,7 +167,7 @@ func TestAWaitShowsTheJobToItsEnd(t *testing.T) {
 		says  string
 	}{
 		{"a backup that succeeds", v1alpha1.JobSucceeded, 0, "succeeded"},
-		{"a backup that fails", v1alpha1.JobFailed, 1, "failed (WrongPassword): look into the Secret"},
+		{"a backup that fails", v1alpha1.JobFailed, 1, "(WrongPassword): look into the Secret"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)

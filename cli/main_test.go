@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,7 +49,7 @@ func newWorld(t *testing.T) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, file := range []string{"rbac/user_roles.yaml", "admission/restore.yaml"} {
+		for _, file := range []string{"rbac/user_roles.yaml", "admission/restore.yaml", "admission/content.yaml"} {
 			if _, err := cp.Kubectl(t.Context(), "apply", "--server-side", "-f", filepath.Join(root, "config", file)); err != nil {
 				t.Fatal(err)
 			}
@@ -57,9 +58,6 @@ func newWorld(t *testing.T) *world {
 	w := &world{ControlPlane: cp, t: t, namespace: cp.NewNamespace(t, "plugin"), admin: c}
 	for _, role := range []string{"view", "edit", "admin"} {
 		w.bind(role, role)
-	}
-	for _, role := range []string{"edit", "admin"} {
-		w.bind(w.queriesRole(), role)
 	}
 	env.Eventually(t, time.Minute, "the roles are in force", func(ctx context.Context) error {
 		config := cp.RESTConfig()
@@ -75,18 +73,6 @@ func newWorld(t *testing.T) *world {
 			Spec: v1alpha1.HostSpec{Repository: v1alpha1.Repository{URL: "rest:https://backup.example.com/probe"}}}, client.DryRunAll)
 	})
 	return w
-}
-
-// queriesRole is the right to ask machines, which a person with the role edit has.
-func (w *world) queriesRole() string {
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test-queries"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"hostqueries"}, Verbs: []string{"get", "list", "watch", "create", "delete"}},
-	}}
-	c := w.rbac()
-	if err := client.IgnoreAlreadyExists(c.Create(w.t.Context(), role)); err != nil {
-		w.t.Fatal(err)
-	}
-	return role.Name
 }
 
 func (w *world) rbac() client.Client {
@@ -179,11 +165,15 @@ func (w *world) runWith(ctx context.Context, change func(*cli.App), role string,
 	if change != nil {
 		change(app)
 	}
-	args = append(args, "--kubeconfig="+w.AdminKubeconfig, "--cache-dir="+filepath.Join(w.Dir, "kubectl-cache"), "--namespace="+w.namespace)
+	flags := []string{"--kubeconfig=" + w.AdminKubeconfig, "--cache-dir=" + filepath.Join(w.Dir, "kubectl-cache"), "--namespace=" + w.namespace}
 	if role != "" {
-		args = append(args, "--as="+w.user(role), "--as-group=system:authenticated")
+		flags = append(flags, "--as="+w.user(role), "--as-group=system:authenticated")
 	}
-	code := cli.Execute(ctx, app, args)
+	first := 0
+	if args[0] == "__complete" { // it takes what follows for the command line
+		first = 1
+	}
+	code := cli.Execute(ctx, app, slices.Insert(slices.Clone(args), first, flags...))
 	return said{out.String(), errOut.String(), code}
 }
 

@@ -50,8 +50,8 @@ and reads the content of files. What a machine answers is sealed to this program
 	root.AddGroup(&cobra.Group{ID: look, Title: "To look:"}, &cobra.Group{ID: act, Title: "To act:"}, &cobra.Group{ID: set, Title: "To set up and mend:"})
 	for group, commands := range map[string][]*cobra.Command{
 		look: {a.statusCommand(), a.logsCommand(), a.snapshotsCommand(), a.lsCommand(), a.findCommand(), a.diffCommand(), a.jobsCommand()},
-		act:  {a.runCommand(), a.cancelCommand(), a.suspendCommand(), a.resumeCommand()},
-		set:  {},
+		act:  {a.runCommand(), a.restoreCommand(), a.cancelCommand(), a.suspendCommand(), a.resumeCommand()},
+		set:  {a.enrollCommand(), a.doctorCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

@@ -33,6 +33,8 @@ type Asker struct {
 	Clock  clock.WithDelayedExecution
 	// GatewayAddress is dialled instead of the gateway's own, host:port: for a kubectl port-forward. Name and certificate stay the gateway's.
 	GatewayAddress string
+	// Signed is told where the answer of each question is collected. It may be nil.
+	Signed func(v1alpha1.GatewayEndpoint)
 	// Notice is told in a sentence what the person may wonder about: that a stream was lost and is taken up again.
 	Notice func(string)
 }
@@ -65,6 +67,9 @@ func (a *Asker) Ask(ctx context.Context, q Question, to Sink) error {
 	defer a.remove(ctx, query)
 	if err := a.signed(ctx, q, query); err != nil {
 		return err
+	}
+	if a.Signed != nil {
+		a.Signed(*query.Status.Gateway)
 	}
 	return a.collect(ctx, query, s, to)
 }
