@@ -69,21 +69,38 @@ func (w *world) machine(name string, flags ...string) (agent *stack.Agent, sourc
 	w.Helper()
 	host, secret, err := scenario.NewHost(w.Stack, w.ns, name)
 	w.must(err)
-	source = filepath.Join(w.Dir, "machines", w.ns, name, "data")
+	w.create(secret)
+	return w.enrol(host, flags...)
+}
+
+// successor makes a Host with the repository of another one.
+func (w *world) successor(name, of string, flags ...string) (agent *stack.Agent, source string) {
+	w.Helper()
+	host := &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	host.Spec.Repository = w.get(of).Spec.Repository
+	return w.enrol(host, flags...)
+}
+
+func (w *world) get(host string) *v1alpha1.Host {
+	w.Helper()
+	got := &v1alpha1.Host{}
+	w.must(w.Get(w.Context(), client.ObjectKey{Namespace: w.ns, Name: host}, got))
+	return got
+}
+
+func (w *world) enrol(host *v1alpha1.Host, flags ...string) (agent *stack.Agent, source string) {
+	w.Helper()
+	source = filepath.Join(w.Dir, "machines", w.ns, host.Name, "data")
 	w.must(os.MkdirAll(source, 0o755))
-	group := &v1alpha1.SourceGroup{ObjectMeta: metav1.ObjectMeta{Name: name + "-data"}}
-	group.Spec = v1alpha1.SourceGroupSpec{Selector: v1alpha1.Selector{HostRef: &v1alpha1.LocalReference{Name: name}}, Includes: []string{source}}
-	w.create(secret, host, group)
-	agent, err = w.Enroll(w.Context(), stack.Machine{Namespace: w.ns, Host: name, Flags: flags})
+	group := &v1alpha1.SourceGroup{ObjectMeta: metav1.ObjectMeta{Name: host.Name + "-data"}}
+	group.Spec = v1alpha1.SourceGroupSpec{Selector: v1alpha1.Selector{HostRef: &v1alpha1.LocalReference{Name: host.Name}}, Includes: []string{source}}
+	w.create(host, group)
+	agent, err := w.Enroll(w.Context(), stack.Machine{Namespace: w.ns, Host: host.Name, Flags: flags})
 	w.must(err)
 	w.must(agent.Start(w.Context()))
 	w.Cleanup(func() { w.must(agent.Stop()) })
-	w.eventually("the repository of "+name+" is ready", func(ctx context.Context) error {
-		got := &v1alpha1.Host{}
-		if err := w.Get(ctx, client.ObjectKeyFromObject(host), got); err != nil {
-			return err
-		}
-		if !meta.IsStatusConditionTrue(got.Status.Conditions, v1alpha1.ConditionRepositoryReady) {
+	w.eventually("the repository of "+host.Name+" is ready", func(context.Context) error {
+		if got := w.get(host.Name); !meta.IsStatusConditionTrue(got.Status.Conditions, v1alpha1.ConditionRepositoryReady) {
 			return fmt.Errorf("conditions are %+v", got.Status.Conditions)
 		}
 		return nil

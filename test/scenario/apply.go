@@ -130,7 +130,7 @@ func WriteObjects(s *stack.Stack, dir, source string) (map[string]string, error)
 
 func (r *Run) enroll(ctx context.Context) (string, error) {
 	agent, err := r.Stack.NewMachine(stack.Machine{
-		Namespace: Namespace, Host: Host, Flags: []string{"--allow-restore=" + r.Restored, "--allow-hooks=dir:" + r.hookDir(), "--allow-commands=allow"}, Unprivileged: true,
+		Namespace: Namespace, Host: Host, Flags: []string{"--allow-restore=" + r.Restored, "--allow-hooks=dir:" + r.hookDir(), "--allow-commands=allow", "--allow-queries"}, Unprivileged: true,
 	})
 	if err != nil {
 		return "", err

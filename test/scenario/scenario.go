@@ -91,7 +91,7 @@ func (r *Run) All(ctx context.Context) error {
 	for _, act := range []struct {
 		name  string
 		steps []step
-	}{{"The main job", r.mainJob()}, {"What keeps a repository healthy", r.upkeep()}, {"A fleet", r.fleet()}} {
+	}{{"The main job", r.mainJob()}, {"What keeps a repository healthy", r.upkeep()}, {"A fleet", r.fleet()}, {"At the terminal", r.terminal()}} {
 		r.Print("\n==== %s", act.name)
 		if err := r.do(ctx, act.steps); err != nil {
 			return err

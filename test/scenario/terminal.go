@@ -99,7 +99,7 @@ func (r *Run) restoreHere(ctx context.Context) (string, error) {
 	if _, err := r.kubectlRestic(ctx, "restore", Host, "--group", Group, r.Source, "--to-local", here, "--yes"); err != nil {
 		return "", err
 	}
-	diffs, err := tree.Compare(r.Source, filepath.Join(here, r.Source), 20)
+	diffs, err := tree.CompareArchived(r.Source, filepath.Join(here, r.Source), 20)
 	if err != nil {
 		return "", err
 	}
