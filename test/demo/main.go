@@ -1,4 +1,4 @@
-// Command demo shows the main job of restic-manager once, in three acts, on real parts, and exits non-zero when anything differs from what it should
+// Command demo shows the main job of restic-manager once, in four acts, on real parts, and exits non-zero when anything differs from what it should
 // be. It leaves nothing behind; RESTIC_MANAGER_KEEP=1 keeps its folder.
 package main
 
