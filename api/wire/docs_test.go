@@ -57,6 +57,7 @@ func TestTheProtocolPageNamesEveryLimit(t *testing.T) {
 		"MaxFrame": wire.MaxFrame, "MaxBundle": wire.MaxBundle, "MaxString": wire.MaxString, "MaxName": wire.MaxName,
 		"MaxGroups": wire.MaxGroups, "MaxSchedules": wire.MaxSchedules, "MaxPaths": wire.MaxPaths, "MaxLogTail": wire.MaxLogTail,
 		"MaxListed": wire.MaxListed, "MaxForgets": wire.MaxForgets, "MaxForgetResults": wire.MaxForgetResults, "MaxSample": wire.MaxSample,
+		"MaxQueryParameters": wire.MaxQueryParameters, "MaxChunk": wire.MaxChunk, "ChunkOverhead": wire.ChunkOverhead, "StreamWindow": wire.StreamWindow, "MaxStreams": wire.MaxStreams,
 		"MaxHooks": wire.MaxHooks, "MaxArgs": wire.MaxArgs, "MaxWindows": wire.MaxWindows, "MaxSignatures": wire.MaxSignatures, "MaxCredentials": wire.MaxCredentials, "MaxSealed": wire.MaxSealed,
 	} {
 		if row := fmt.Sprintf("| `%s` | %d |", name, value); !strings.Contains(string(raw), row) {
@@ -108,6 +109,7 @@ func (r *reference) page() string {
 	r.printf("\n## Signed documents\n")
 	for _, d := range []struct{ typ, golden string }{
 		{"ScheduleSet", "document.schedule-set"}, {"JobCommand", "document.job-command.forget"}, {"JobCancel", "document.job-cancel"},
+		{"HostQuery", "document.host-query"},
 		{"HelloBody", "document.hello-body"}, {"EnrolVerdict", "document.enrol-verdict"},
 	} {
 		r.printf("\n### %s\n", d.typ)
@@ -122,6 +124,27 @@ func (r *reference) page() string {
 		r.structure(d.typ)
 		r.example(d.golden)
 	}
+	r.printf("\n## Parameters of queries\n")
+	for _, d := range []struct{ typ, golden string }{
+		{"QueryParameters", "query.parameters.log"}, {"LogQuery", ""}, {"SnapshotsQuery", ""}, {"FilesQuery", ""}, {"FindQuery", ""}, {"DiffQuery", ""}, {"ContentQuery", ""},
+	} {
+		r.printf("\n### %s\n", d.typ)
+		r.structure(d.typ)
+		if d.golden != "" {
+			r.example(d.golden)
+		}
+	}
+	r.printf("\n## Records of answers\n")
+	for _, d := range []struct{ typ, golden string }{
+		{"LogRecord", "answer.log"}, {"SnapshotRecord", "answer.snapshots"}, {"FileRecord", "answer.files"}, {"DiffRecord", "answer.diff"},
+		{"DiffSummary", ""}, {"DiagnosisRecord", "answer.diagnosis"}, {"DiskRecord", ""}, {"AnswerEnd", "answer.end"},
+	} {
+		r.printf("\n### %s\n", d.typ)
+		r.structure(d.typ)
+		if d.golden != "" {
+			r.example(d.golden)
+		}
+	}
 	r.printf("\n## Parts of messages and documents\n")
 	for _, name := range []string{
 		"HostRef", "Identity", "SigningKey", "Signature", "System", "Repository", "Bandwidth", "BandwidthWindow", "SourceGroup", "Hooks", "Hook",
@@ -135,6 +158,7 @@ func (r *reference) page() string {
 	r.printf("\n## Values\n")
 	for _, name := range []string{
 		"Code", "RefusalReason", "VerdictReason", "JobKind", "Outcome", "Reason", "RepositoryState", "EnrolReason",
+		"QueryKind", "ChunkKind", "LogState", "AnswerReason", "StreamEnd",
 	} {
 		r.printf("\n### %s\n", name)
 		r.values(name)
@@ -192,7 +216,7 @@ func (r *reference) jsonType(e ast.Expr) string {
 	switch s := strings.TrimPrefix(out.String(), "*"); s {
 	case "[]byte":
 		return "base64"
-	case "int", "int64":
+	case "int", "int64", "uint32":
 		return "number"
 	case "bool":
 		return "boolean"

@@ -228,6 +228,7 @@ func sampleMessages(t testing.TB) map[wire.Type]wire.Message {
 			HelpURL: "https://restic-manager.io/docs/upgrade", RetryAfterSeconds: 3600,
 		},
 	}
+	all = append(all, queryMessages(t)...)
 	byType := make(map[wire.Type]wire.Message, len(all))
 	for _, m := range all {
 		byType[m.MessageType()] = m
@@ -255,6 +256,7 @@ func sampleDocuments(t testing.TB) map[string]interface{ Validate() error } {
 		"token": sampleToken(),
 	}
 	maps.Copy(documents, maintenanceDocuments())
+	maps.Copy(documents, insideDocuments())
 	return documents
 }
 
@@ -282,7 +284,7 @@ func newDocument(v interface{ Validate() error }) interface{ Validate() error } 
 	case *wireCredential:
 		return &wireCredential{}
 	}
-	return nil
+	return newInside(v)
 }
 
 func indent(t testing.TB, raw []byte) []byte {

@@ -56,7 +56,7 @@ type StreamOpen struct {
 	// Query is the exact signed JSON of a HostQuery.
 	Query      string      `json:"query"`
 	Signatures []Signature `json:"signatures"`
-	// Credit is how many bytes of data frames the agent may send before the first StreamCredit.
+	// Credit is how many bytes of data frames the agent may send before the first StreamCredit. Whole frames count: the number of the stream and the chunk.
 	Credit int64 `json:"credit"`
 }
 
@@ -73,7 +73,7 @@ func (m *StreamOpen) Validate() error {
 	return c.err
 }
 
-// StreamCredit lets the agent send so many bytes more. Gateway → agent.
+// StreamCredit lets the agent send so many bytes of data frames more. Gateway → agent.
 type StreamCredit struct {
 	Stream uint32 `json:"stream"`
 	Bytes  int64  `json:"bytes"`
