@@ -3,6 +3,7 @@ package restic_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -154,14 +156,29 @@ func TestBrowsingWithRealRestic(t *testing.T) {
 func TestLocksAreListedWithRealRestic(t *testing.T) {
 	t.Parallel()
 	eachRestic(t, func(t *testing.T, r *restic.Runner) {
-		repository := initialised(t, r)
+		repository, source := initialised(t, r), t.TempDir()
+		write(t, filepath.Join(source, "big"), 8<<20)
 		if locks, err := r.Locks(t.Context(), repository, nil); err != nil || len(locks) != 0 {
 			t.Errorf("none: %+v, %v", locks, err)
 		}
-		abandon(t, r, repository)
-		locks, err := r.Locks(t.Context(), repository, nil)
-		if err != nil || len(locks) != 1 || len(locks[0].ID) != 64 || locks[0].PID == 0 || locks[0].Hostname == "" || locks[0].Time.IsZero() {
-			t.Errorf("%+v, %v", locks, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = r.Backup(ctx, restic.BackupOptions{Repository: repository, Tag: "t", Paths: []string{source}, Limits: restic.Limits{UploadKBps: 1}}, nil)
+		}()
+		var locks []restic.Lock
+		for deadline := time.Now().Add(time.Minute); len(locks) == 0 && time.Now().Before(deadline); {
+			var err error
+			if locks, err = r.Locks(t.Context(), repository, nil); err != nil {
+				t.Fatal(err)
+			}
 		}
+		if len(locks) != 1 || len(locks[0].ID) != 64 || locks[0].PID == 0 || locks[0].Hostname == "" || locks[0].Time.IsZero() || locks[0].Exclusive {
+			t.Errorf("%+v", locks)
+		}
+		cancel()
+		<-ended
 	})
 }
