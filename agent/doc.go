@@ -40,7 +40,7 @@
 //
 // It is believed about liveness, verdicts and acknowledgements, and about nothing else. A verdict for a fire that nobody asked about and
 // an acknowledgement beyond what was sent in this session are ignored and logged; a set or command counts only under the
-// controllers' signature. Refusals are reported at a bounded rate, so that a flood of forged commands does not fill the disk.
+// controllers' signature, and so does a query of a person, whose answer it can cut off and not read. Refusals are reported at a bounded rate, so that a flood of forged commands does not fill the disk.
 //
 // # Locks
 //

@@ -22,6 +22,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/agent/config"
+	"github.com/restic-manager/restic-manager/agent/query/querytest"
 	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
@@ -51,10 +52,12 @@ type world struct {
 	// refuse, where set, may answer a hello with an error instead of a welcome.
 	refuse func(wire.HelloBody) *wire.Error
 
-	mu     sync.Mutex
-	conn   *websocket.Conn
-	serial int64
-	hellos int
+	mu   sync.Mutex
+	conn *websocket.Conn
+	// answers are collected by the numbers of their streams.
+	answers map[uint32]*querytest.Answer
+	serial  int64
+	hellos  int
 }
 
 type safeBuffer struct {
@@ -184,9 +187,20 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Unlock()
 	w.got <- first
 	for {
-		m, err := read(conn)
+		kind, frame, err := conn.Read(context.Background())
 		if err != nil {
 			return
+		}
+		if kind == websocket.MessageBinary {
+			w.takeData(frame)
+			continue
+		}
+		m, err := decode(frame)
+		if err != nil {
+			return
+		}
+		if w.takeClose(m) {
+			continue
 		}
 		if report, ok := m.(wire.Report); ok && !w.withhold {
 			write(conn, &wire.ReportAck{Report: report.ID()})
@@ -208,6 +222,10 @@ func read(conn *websocket.Conn) (wire.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decode(frame)
+}
+
+func decode(frame []byte) (wire.Message, error) {
 	envelope, err := wire.Decode(frame)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ type Allow struct {
 	Rclone Consent `yaml:"rclone"`
 	// Restore lists absolute folders below which restores may write, beside the agent's own.
 	Restore []string `yaml:"restore,omitempty"`
-	// Queries lets people list and read the content of snapshots through this machine. Without folders.
+	// Queries lets people see the names and the content of files in snapshots through this machine; logs, lists of snapshots and diagnoses they may see anyway. Without folders.
 	Queries Consent `yaml:"queries"`
 }
 

@@ -178,7 +178,7 @@ const header = `# Written by restic-manager-agent enroll. Holds this machine's p
 #   commands   backing up what a command prints            deny | allow | allowDirs: [/folder, ...]
 #   rclone     repositories that use rclone                deny | allow
 #   restore    folders that restores may write to, beside the agent's own
-#   queries    listing and reading snapshots from afar     deny | allow
+#   queries    names and content of files in snapshots, read from afar (logs and lists of snapshots always are)   deny | allow
 # They run as the agent's user, which is root as a rule: let root alone write to the folders. Restart the agent after a change.
 `
 

@@ -272,3 +272,25 @@ func TestABackupIsTalkativeOnlyWhileSomebodyWantsIt(t *testing.T) {
 	late.Wait()
 	plain.Wait()
 }
+
+func TestWhoLosesAStreamGoesOnFromTheByteThatHeHas(t *testing.T) {
+	x := newAsking(t)
+	x.submit(backupJob("j", "/repo"))
+	c := x.next("backup")
+	var text string
+	for round := range 20 {
+		a := x.ask(wire.LogQuery{JobID: "j", Follow: true, Offset: int64(len(text))})
+		for n := range 50 {
+			c.observer.Line(line(fmt.Sprintf("round %d line %d", round, n)))
+		}
+		a.Until("some of the round came", func(_ []json.RawMessage, data []byte) bool { return len(data) > 0 })
+		x.answers.SessionEnded()
+		text += a.Text() // what comes after the session is lost
+	}
+	c.done(reply{})
+	x.result("j")
+	a := x.ask(wire.LogQuery{JobID: "j", Follow: true, Offset: int64(len(text))}).Wait()
+	if got, want := text+a.Text(), x.onDisk("j"); got != want {
+		t.Errorf("%d bytes came, the log has %d", len(got), len(want))
+	}
+}

@@ -151,11 +151,14 @@ func (a *Answers) SessionEnded() {
 	clear(a.streams)
 }
 
-// Stop ends all answers, tells whoever collects them that the agent stops, and waits until no restic runs for them any more.
+// Stop ends all answers, tells whoever collects them that the agent stops, and waits until no restic runs for them any more. A gateway that does not read holds
+// nothing up for long.
 func (a *Answers) Stop() {
 	a.mu.Lock()
 	a.stop(errStopped)
 	a.mu.Unlock()
+	stuck := time.AfterFunc(2*goodbyePatience, a.SessionEnded)
+	defer stuck.Stop()
 	a.running.Wait()
 }
 

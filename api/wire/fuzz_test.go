@@ -263,6 +263,7 @@ func FuzzDocuments(f *testing.F) {
 		tryDocument(t, raw, wire.ParseJobCommand)
 		tryDocument(t, raw, wire.ParseJobCancel)
 		tryDocument(t, raw, wire.ParseEnrolVerdict)
+		tryDocument(t, raw, wire.ParseHostQuery)
 		tryDocument(t, raw, parseAs[wire.EnrolRequest])
 		tryDocument(t, raw, parseAs[wire.EnrolResponse])
 	})

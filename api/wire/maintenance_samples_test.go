@@ -131,12 +131,13 @@ func sampleVariants(t testing.TB) map[string]wire.Message {
 	dump.SourceGroup = "shop-db"
 	set, stats := encodeDocument(t, sampleRichSet()), sampleStats()
 	return map[string]wire.Message{
-		"schedule.set.hooks":  &wire.SetOffer{Revision: sampleRichSet().Revision, Bundle: set, Signatures: signatures(set)},
-		"job.finished.forget": finished(wire.JobForget),
-		"job.finished.prune":  finished(wire.JobPrune),
-		"job.finished.check":  finished(wire.JobCheck),
-		"job.finished.unlock": finished(wire.JobUnlock),
-		"job.finished.verify": finished(wire.JobVerify),
+		"stream.close.refused": &wire.StreamClose{Stream: 3, Reason: wire.RefusalExpired},
+		"schedule.set.hooks":   &wire.SetOffer{Revision: sampleRichSet().Revision, Bundle: set, Signatures: signatures(set)},
+		"job.finished.forget":  finished(wire.JobForget),
+		"job.finished.prune":   finished(wire.JobPrune),
+		"job.finished.check":   finished(wire.JobCheck),
+		"job.finished.unlock":  finished(wire.JobUnlock),
+		"job.finished.verify":  finished(wire.JobVerify),
 		"job.finished.hooks": &wire.JobFinished{
 			Report: wire.ReportID{Epoch: "5XEMZJ2RQKVD6TLA", Seq: 10}, Job: dump, Outcome: wire.OutcomeCompletedWithErrors, Reason: wire.ReasonHookFailed,
 			Message: "the snapshot was written, and a hook failed", FinishedAt: sampleTime, Backup: &wire.BackupSummary{SnapshotID: sampleSnapshot},

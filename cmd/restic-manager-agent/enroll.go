@@ -62,7 +62,7 @@ func enrollCommand(s streams) *cobra.Command {
 	f.Var(consentValue{&o.Allow.Hooks}, "allow-hooks", "let hosts and source groups run commands before and after a backup:\ndeny, allow, or dir:/folder[,/folder] for the programs in these folders alone")
 	f.Var(consentValue{&o.Allow.Commands}, "allow-commands", "let source groups back up the output of commands: deny, allow, or dir:/folder[,/folder]")
 	f.BoolVar(&rclone, "allow-rclone", false, "let repositories use rclone")
-	f.BoolVar(&queries, "allow-queries", false, "let people list and read snapshots through this machine")
+	f.BoolVar(&queries, "allow-queries", false, "let people see the names and the content of files in snapshots through this machine;\nlogs, lists of snapshots and diagnoses they may see anyway")
 	f.StringArrayVar(&o.Allow.Restore, "allow-restore", nil, "folder below which restores may write, beside the agent's own (repeatable)")
 	return c
 }

@@ -141,10 +141,10 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "cmd", "test", "hack") },
 	},
 	{
-		says:  "clocks and files that are made for tests stay in tests",
+		says:  "clocks, files and askers that are made for tests stay in tests",
 		about: func(path string) bool { return own(path) && !below(path, "test") },
 		forbids: func(_ string, target pkg) bool {
-			return below(target.ImportPath, "agent/clock/clocktest", "agent/atomicfile/atomicfiletest")
+			return below(target.ImportPath, "agent/clock/clocktest", "agent/atomicfile/atomicfiletest", "agent/query/querytest")
 		},
 	},
 	{
@@ -166,6 +166,14 @@ var rules = []rule{
 		says:    "agent/restic knows no wire types",
 		about:   in("agent/restic"),
 		forbids: func(_ string, target pkg) bool { return below(target.ImportPath, "api/wire") },
+	},
+	{
+		says:  "agent/query knows no session and no job: what it needs of them is in its own interfaces",
+		about: func(path string) bool { return path == "agent/query" },
+		deep:  true,
+		forbids: func(_ string, target pkg) bool {
+			return below(target.ImportPath, "agent/session", "agent/job", "agent/desired", "agent/vault", "agent/config")
+		},
 	},
 	{
 		says:  "siblings import each other only as the list in rules_test.go allows",
