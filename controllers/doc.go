@@ -9,6 +9,6 @@
 // # Parts
 //
 // Each kind has a reconciler of its own below this folder. What they decide, compile and report with is in compile, credentials and
-// status; the reconcilers never import each other, and speak through the objects. They write ScheduleSets and the commands in HostJobs, which the gateway
+// status; the reconcilers never import each other, and speak through the objects. They write ScheduleSets and the commands in HostJobs and HostQueries, which the gateway
 // delivers; the gateway writes what agents report, which they judge into conditions.
 package controllers

@@ -13,6 +13,9 @@ import (
 // linger is how much longer than its answer what is being written may take, so that the reason of the end can follow it.
 const linger = 2 * time.Second
 
+// pingInterval is how often a connection shows that it lives: balancers cut off what is silent for a minute, as the log of a quiet job is.
+const pingInterval = 30 * time.Second
+
 // collector is somebody who takes an answer.
 type collector struct {
 	conn   *websocket.Conn
@@ -49,6 +52,7 @@ func (h *Handler) guard(ctx context.Context, end context.CancelCauseFunc, query 
 func (h *Handler) collect(ctx context.Context, c collector, source stream.Source) {
 	log := h.o.Logger.With("host", c.query.Host.String(), "query", c.query.Name, "remote", c.remote)
 	log.Info("answer is collected")
+	go h.keepAlive(ctx, c.conn)
 	bytes, err := h.copy(ctx, c.conn, source)
 	var end stream.End
 	if !errors.As(err, &end) {
@@ -62,6 +66,21 @@ func (h *Handler) collect(ctx context.Context, c collector, source stream.Source
 	h.o.Meter.Ended(result(end))
 	log.Info("answer ended", "end", end.Text(), "bytes", bytes)
 	_ = c.conn.Close(status(end), end.Text())
+}
+
+// keepAlive pings until the answer ends.
+func (h *Handler) keepAlive(ctx context.Context, conn *websocket.Conn) {
+	ticker := h.o.Clock.NewTicker(pingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+			// It waits for the pong, which a slow collector sends late, or for the end of the connection. A context that ends would end the connection too.
+			_ = conn.Ping(context.WithoutCancel(ctx))
+		}
+	}
 }
 
 // copy returns how many bytes were taken, and a stream.End or errLeft.

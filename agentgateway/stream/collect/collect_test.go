@@ -63,7 +63,7 @@ func TestTheCollectorIsToldHowItsAnswerEnded(t *testing.T) {
 		{"the query is another one of the same name", func(f *fixture, _ uint32) { f.book.change(func(q *Query) { q.UID = "2" }) }, 1008, "expired", true},
 		{"the query is withdrawn", func(f *fixture, _ uint32) { f.book.change(func(q *Query) { q.Document = "" }) }, 1008, "expired", true},
 		{"the time of the query is over", func(f *fixture, _ uint32) {
-			f.waiters(1)
+			f.waiters(2) // the end of the query, and the next ping
 			f.clock.Step(10 * time.Minute)
 		}, 1008, "expired", true},
 		{"the agent sends more than it may", func(f *fixture, n uint32) {
@@ -126,6 +126,39 @@ func TestTheAgentIsToldWhenTheCollectorLeaves(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAQuietAnswerIsKeptAlive(t *testing.T) {
+	f := newFixture(t)
+	pinged := make(chan struct{}, 8)
+	conn, _, err := websocket.Dial(t.Context(), f.url+wire.QueryPath+"/shop/q", &websocket.DialOptions{
+		HTTPHeader:     http.Header{wire.StreamSecretHeader: {encoded(f.secret)}},
+		OnPingReceived: func(context.Context, []byte) bool { pinged <- struct{}{}; return true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := f.agent.opened(t)
+	chunks := make(chan string, 1)
+	go func() {
+		for {
+			_, chunk, err := conn.Read(context.Background())
+			if err != nil {
+				return
+			}
+			chunks <- string(chunk)
+		}
+	}()
+	for range 3 {
+		f.waiters(2)
+		f.clock.Step(pingInterval)
+		next(t, pinged, "ping")
+	}
+	f.agent.table.Data(number, []byte("goes on"))
+	if got := next(t, chunks, "chunk"); got != "goes on" {
+		t.Errorf("got %q", got)
+	}
+	_ = conn.CloseNow()
 }
 
 // A terminal that shows nothing more stops the agent, and nobody else.

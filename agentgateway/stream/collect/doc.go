@@ -12,7 +12,7 @@
 //
 // # What a collector can cost
 //
-// MaxStreams answers at once, each with the window of its stream and one goroutine for each direction. One that takes nothing holds that until the time of its query is
+// MaxStreams answers at once, each with the window of its stream and four goroutines. One that takes nothing holds that until the time of its query is
 // over.
 //
 // # Locks

@@ -67,7 +67,7 @@ func (h *Handler) find(ctx context.Context, n name, secret []byte, remote string
 		select {
 		case <-changes:
 		case <-ctx.Done():
-			return Query{}, busy("this replica is going away")
+			return Query{}, goingAway()
 		case <-timer.C():
 			if ok {
 				return Query{}, busy("the query is not signed: see its condition Ready")

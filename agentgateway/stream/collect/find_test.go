@@ -102,6 +102,9 @@ func TestWhoWaitsIsBoundedAndOthersAreNotHeldUp(t *testing.T) {
 	}
 	f.collect()
 	f.handler.Stop()
+	if got := f.refused("shop/q", encoded(f.secret)); got.Error.Code != wire.CodeBusy {
+		t.Errorf("and who comes then gets %+v", got)
+	}
 	if got := next(t, first, "answer"); got.Error.Code != wire.CodeBusy {
 		t.Errorf("at the end of the replica who waits gets %+v", got)
 	}

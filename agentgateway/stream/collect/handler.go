@@ -110,6 +110,10 @@ func (h *Handler) Wait(ctx context.Context) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, end := h.until(r.Context())
 	defer end(nil)
+	if h.ending.Err() != nil {
+		h.refuse(w, r, goingAway())
+		return
+	}
 	secret, _ := secretOf(r) // without one no query is found
 	query, err := h.find(ctx, name{r.PathValue("namespace"), r.PathValue("name")}, secret, r.RemoteAddr)
 	if err != nil {
@@ -178,6 +182,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(e) // the peer may be gone
 }
+
+func goingAway() *wire.Error { return busy("this replica is going away") }
 
 func busy(why string) *wire.Error {
 	return &wire.Error{Code: wire.CodeBusy, Message: why, RetryAfterSeconds: retryAfter}
