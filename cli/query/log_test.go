@@ -100,7 +100,7 @@ func TestAFollowedLogLosesAndRepeatsNothing(t *testing.T) {
 		mu.Unlock()
 		// A machine may begin at an earlier line than it was asked for.
 		from := max(0, p.Log.Offset-rand.Int64N(2)*rand.Int64N(20))
-		return l.follow(w, from, cut, []error{collector.Drop, collector.Lost, collector.Expired}[rand.IntN(3)])
+		return l.follow(w, from, cut, []error{collector.ErrDrop, collector.ErrLost, collector.ErrExpired}[rand.IntN(3)])
 	})
 	slots := make(chan struct{}, atOnce)
 	var running sync.WaitGroup
@@ -148,7 +148,7 @@ func TestALogIsTakenUpAgainAsTheSameJob(t *testing.T) {
 			}
 			_ = w.Record(wire.LogRecord{JobID: "job-7", Offset: 100, State: wire.LogEnded})
 			_ = w.Data([]byte("one\n"))
-			return collector.Lost
+			return collector.ErrLost
 		}
 		if p.Log.Group != "" || p.Log.Previous || p.Log.JobID != "job-7" || p.Log.Offset != 104 {
 			return collector.End{Reason: wire.AnswerInvalid, Message: fmt.Sprintf("then asked for %+v", *p.Log)}
@@ -193,7 +193,7 @@ func TestALogThatCannotGoOnSaysWhy(t *testing.T) {
 				}
 				_ = w.Record(wire.LogRecord{JobID: "job-1", State: wire.LogRunning})
 				_ = w.Data([]byte("one\n"))
-				return collector.Drop
+				return collector.ErrDrop
 			})
 			var out strings.Builder
 			asker := &query.Asker{Client: c, Clock: hurried{}}
