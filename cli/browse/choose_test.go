@@ -15,6 +15,8 @@ func TestWhichSnapshotIsMeant(t *testing.T) {
 		{ID: "aa" + strings.Repeat("2", 62), Time: now.Add(-25 * time.Hour)},
 		{ID: "ab" + strings.Repeat("3", 62), Time: now.Add(-49 * time.Hour)},
 	}
+	grouped := []wire.SnapshotRecord{{ID: strings.Repeat("e", 64), Time: now, Tags: []string{"etc", "kept"}}, {ID: strings.Repeat("f", 64), Time: now.Add(-time.Hour), Tags: []string{"home"}},
+		{ID: strings.Repeat("d", 64), Time: now.Add(-time.Hour), Tags: []string{"etc"}}}
 	for _, tt := range []struct {
 		name   string
 		list   []wire.SnapshotRecord
@@ -34,6 +36,9 @@ func TestWhichSnapshotIsMeant(t *testing.T) {
 		{"no id at all", list, Choice{Snapshot: "newest"}, "", "or latest"},
 		{"an id and a time", list, Choice{Snapshot: "aa", At: now}, "", "exclude each other"},
 		{"no snapshot of the group", nil, Choice{Group: "etc"}, "", `of source group "etc"`},
+		{"the newest of several groups", grouped, Choice{}, "", "several source groups (etc, home), and the newest is of etc: --group"},
+		{"an id among several groups", grouped, Choice{Snapshot: "ff"}, "ff", ""},
+		{"tags that people added are no groups", []wire.SnapshotRecord{grouped[0], grouped[2]}, Choice{}, "ee", ""},
 		{"no snapshot", nil, Choice{}, "", "no snapshot yet"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

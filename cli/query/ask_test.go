@@ -89,6 +89,7 @@ func TestAnAnswerIsWholeOrAnErrorThatSaysWhatToDo(t *testing.T) {
 		{name: "nobody signs", set: func(c *collector.Collector) { c.Unsigned = true }, want: query.ProblemNotSigned, says: "controllers do not run", again: true},
 		{name: "the gateway never knew the query", set: refuses(404, wire.CodeUnknownQuery, 1<<30), want: query.ProblemUnknown, says: "another cluster", again: true},
 		{name: "the machine is not connected", set: refuses(503, wire.CodeNotConnected, 1<<30), want: query.ProblemNotConnected, says: "kubectl restic doctor web-1 -n shop", again: true},
+		{name: "the gateway is busy", set: refuses(503, wire.CodeBusy, 1<<30), want: query.ProblemBusy, says: "try again", again: true},
 		{name: "something else stands in front of the gateway", set: func(c *collector.Collector) {
 			c.Refuse = func(int) (int, *wire.Error) { return http.StatusBadGateway, &wire.Error{} }
 		}, want: query.ProblemUnreachable, says: "502", again: true},
