@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN := bin
 COMPONENT_DIR := .cache/bin
 COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 restic-0.18 rest-server versitygw prometheus promtool
-BINARIES := restic-manager-controller restic-manager-gateway restic-manager-agent
+BINARIES := restic-manager-controller restic-manager-gateway restic-manager-agent kubectl-restic
 LDFLAGS := -s -w -X github.com/restic-manager/restic-manager/internal/version.Version=$(VERSION)
 FUZZ_TIME ?= 60s
 TEST_FLAGS ?= -timeout 20m
@@ -35,7 +35,7 @@ down: ## End the playground.
 ##@ Build
 
 .PHONY: build
-build: $(addprefix build-,$(BINARIES)) ## Build the three programs into bin/.
+build: $(addprefix build-,$(BINARIES)) ## Build the four programs into bin/.
 
 .PHONY: $(addprefix build-,$(BINARIES))
 $(addprefix build-,$(BINARIES)): build-%:
@@ -47,7 +47,7 @@ components: ## Build Kubernetes, etcd, restic, rest-server, an S3 server and Pro
 	@hack/components/build.sh $(COMPONENT_DIR) $(COMPONENTS)
 
 .PHONY: generate
-generate: ## Write deep copies, CRDs and roles anew from types and markers.
+generate: ## Write deep copies, CRDs, roles and pages anew from types, markers and commands.
 	@hack/generate.sh .
 
 .PHONY: clean

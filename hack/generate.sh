@@ -25,3 +25,6 @@ role restic-manager-gateway agentgateway gateway_role.yaml
 echo "generating the page of metrics"
 mkdir -p "$out/docs"
 go run ./hack/metricsdoc "$out/docs/metrics.md"
+
+echo "generating the pages of the plugin"
+go run ./hack/clidocs "$out/docs/cli"

@@ -12,8 +12,8 @@ while read -r file; do
     failed=1
   fi
 done < <(cd "$want" && find . -type f | sed 's|^\./||' | sort)
-# A CRD whose type is gone would stay for ever.
-for file in config/crd/bases/*; do
+# A CRD whose type is gone, or the page of a command, would stay for ever.
+for file in config/crd/bases/* docs/cli/*.md docs/cli/man/*; do
   if [ ! -e "$want/$file" ]; then
     echo "$file is not generated any more: remove it"
     failed=1

@@ -68,7 +68,29 @@ func Choose(snapshots []wire.SnapshotRecord, c Choice) (wire.SnapshotRecord, err
 		return wire.SnapshotRecord{}, fmt.Errorf("there is no snapshot from before %s: the oldest is %s of %s",
 			c.At.Format(time.RFC3339), Short(oldest.ID), oldest.Time.In(c.At.Location()).Format(time.RFC3339))
 	}
+	if groups := groupsOf(snapshots); c.Group == "" && len(groups) > 1 {
+		return wire.SnapshotRecord{}, fmt.Errorf("there are snapshots of several source groups (%s), and the newest is of %s: --group says which is meant", strings.Join(groups, ", "), groupOf(*newest))
+	}
 	return *newest, nil
+}
+
+// groupOf is the source group of a snapshot: its first tag, before those that people added.
+func groupOf(s wire.SnapshotRecord) string {
+	if len(s.Tags) == 0 {
+		return "none"
+	}
+	return s.Tags[0]
+}
+
+func groupsOf(snapshots []wire.SnapshotRecord) []string {
+	var groups []string
+	for _, s := range snapshots {
+		if g := groupOf(s); !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	slices.Sort(groups)
+	return groups
 }
 
 func chooseByID(snapshots []wire.SnapshotRecord, prefix string) (wire.SnapshotRecord, error) {

@@ -193,6 +193,9 @@ func judgeGroups(h *v1alpha1.Host) []Group {
 	for name, g := range byName {
 		if scheduled[name] && !active[name] && (g.State == Waiting || g.State == Current) {
 			g.State, g.Message = Suspended, "its Schedule is suspended"
+			if h.Spec.Suspend {
+				g.Message = "spec.suspend of the Host stops it"
+			}
 		}
 		out = append(out, *g)
 	}

@@ -1,9 +1,9 @@
 package query_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -89,14 +89,15 @@ func TestAnAnswerIsWholeOrAnErrorThatSaysWhatToDo(t *testing.T) {
 		{name: "nobody signs", set: func(c *collector.Collector) { c.Unsigned = true }, want: query.ProblemNotSigned, says: "controllers do not run", again: true},
 		{name: "the gateway never knew the query", set: refuses(404, wire.CodeUnknownQuery, 1<<30), want: query.ProblemUnknown, says: "another cluster", again: true},
 		{name: "the machine is not connected", set: refuses(503, wire.CodeNotConnected, 1<<30), want: query.ProblemNotConnected, says: "kubectl restic doctor web-1 -n shop", again: true},
+		{name: "the gateway is busy", set: refuses(503, wire.CodeBusy, 1<<30), want: query.ProblemBusy, says: "try again", again: true},
 		{name: "something else stands in front of the gateway", set: func(c *collector.Collector) {
 			c.Refuse = func(int) (int, *wire.Error) { return http.StatusBadGateway, &wire.Error{} }
 		}, want: query.ProblemUnreachable, says: "502", again: true},
 		{name: "somebody else answers", answer: snapshots, set: func(c *collector.Collector) { c.Forge = true }, want: query.ProblemForged, says: "not the answer of machine shop/web-1"},
-		{name: "the gateway cuts the end off", answer: endsWith(collector.Headless), want: query.ProblemForged, says: "a part of it is missing"},
-		{name: "the session of the agent ends", answer: endsWith(collector.Lost), want: query.ProblemLost, says: "lost machine", again: true},
-		{name: "the network ends", answer: endsWith(collector.Drop), want: query.ProblemLost, says: "broke off", again: true},
-		{name: "the time is over", answer: endsWith(collector.Expired), want: query.ProblemExpired, says: "time of the question", again: true},
+		{name: "the gateway cuts the end off", answer: endsWith(collector.ErrHeadless), want: query.ProblemForged, says: "a part of it is missing"},
+		{name: "the session of the agent ends", answer: endsWith(collector.ErrLost), want: query.ProblemLost, says: "lost machine", again: true},
+		{name: "the network ends", answer: endsWith(collector.ErrDrop), want: query.ProblemLost, says: "broke off", again: true},
+		{name: "the time is over", answer: endsWith(collector.ErrExpired), want: query.ProblemExpired, says: "time of the question", again: true},
 		{name: "the machine refuses the query", answer: func(*wire.HostQuery, wire.QueryParameters, *collector.Writer) error {
 			return collector.Refusal(wire.RefusalNotAllowed)
 		}, want: query.ProblemRefused, says: "agent.yaml"},
@@ -157,7 +158,7 @@ func TestParametersAndAnswersAreForTheMachineAlone(t *testing.T) {
 		t.Fatalf("got %q, %v", got, err)
 	}
 	for _, q := range machine.Seen() {
-		if strings.Contains(fmt.Sprintf("%s", q.Parameters), "shadow") {
+		if bytes.Contains(q.Parameters, []byte("shadow")) {
 			t.Error("the path stands in the query in clear")
 		}
 	}

@@ -104,6 +104,9 @@ func (a *Asker) explainDial(query *v1alpha1.HostQuery, host wire.HostRef, respon
 		return problem(ProblemNotConnected, err, "machine %s is not connected: is it running, and its agent (systemctl status restic-manager-agent there)? kubectl restic doctor %s -n %s tells more",
 			host, host.Name, host.Namespace)
 	}
+	if refusal.Code == wire.CodeBusy {
+		return problem(ProblemBusy, err, "the gateway has too much to do (%s): try again in %d s", refusal.Message, max(1, refusal.RetryAfterSeconds))
+	}
 	return problem(ProblemRefused, err, "the gateway refuses: %s", refusal.Message)
 }
 

@@ -26,6 +26,8 @@ const (
 	ProblemRefused Problem = "Refused"
 	// ProblemUnknown: the gateway knows no such query.
 	ProblemUnknown Problem = "UnknownQuery"
+	// ProblemBusy: the machine or the gateway has too much to do.
+	ProblemBusy Problem = "Busy"
 	// ProblemLost: the stream broke off.
 	ProblemLost Problem = "Lost"
 	// ProblemExpired: the time of the query was over before the answer was.
@@ -48,7 +50,7 @@ func (e *Error) Unwrap() error { return e.cause }
 // Again tells whether the same question may be answered a little later.
 func (e *Error) Again() bool {
 	switch e.Problem {
-	case ProblemNotConnected, ProblemUnreachable, ProblemLost, ProblemExpired, ProblemNotSigned, ProblemUnknown, Problem(wire.AnswerBusy):
+	case ProblemNotConnected, ProblemUnreachable, ProblemLost, ProblemExpired, ProblemNotSigned, ProblemUnknown, ProblemBusy:
 		return true
 	}
 	return false

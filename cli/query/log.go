@@ -68,15 +68,16 @@ func (a *Asker) sleep(ctx context.Context, d time.Duration) error {
 
 // position is how far a log has been written.
 type position struct {
-	query  wire.LogQuery
-	out    io.Writer
-	told   func(wire.LogRecord)
-	last   wire.LogRecord
-	jobID  string
-	offset int64
-	// skip counts the bytes at the beginning of a stream that were written already; began says that this stream's first record has come.
-	skip  int64
-	began bool
+	query wire.LogQuery
+	out   io.Writer
+	told  func(wire.LogRecord)
+	last  wire.LogRecord
+	jobID string
+	// offset is that of the next byte to be written; before the first one it is wherever the stream begins.
+	offset  int64
+	written bool
+	// stream is the offset of the next byte that this stream brings.
+	stream int64
 }
 
 // known tells whether the job is, so that the same log can be asked for again.
@@ -84,10 +85,12 @@ func (p *position) known() bool { return p.jobID != "" }
 
 // question asks for what has not been written yet.
 func (p *position) question(host *v1alpha1.Host) Question {
-	p.began, p.skip = false, 0
 	query := p.query
 	if p.known() {
-		query = wire.LogQuery{JobID: p.jobID, Offset: p.offset, Follow: p.query.Follow, Verbose: p.query.Verbose}
+		query = wire.LogQuery{JobID: p.jobID, Offset: p.query.Offset, Since: p.query.Since, Follow: p.query.Follow, Verbose: p.query.Verbose}
+	}
+	if p.written {
+		query.Offset, query.Since = p.offset, nil
 	}
 	ttl := DefaultTTL
 	if query.Follow {
@@ -96,40 +99,38 @@ func (p *position) question(host *v1alpha1.Host) Question {
 	return Question{Host: host, Kind: wire.QueryLog, Parameters: wire.QueryParameters{Log: &query}, TTL: ttl}
 }
 
-// record takes the place of a stream in the log from its first record; the later ones tell only how the job stands.
+// record takes the place of what follows from a record: a log that has not begun has none, and one may begin at an earlier line than was asked for.
 func (p *position) record(object []byte) error {
 	var r wire.LogRecord
 	if err := json.Unmarshal(object, &r); err != nil {
 		return fmt.Errorf("a record of the log does not parse: %w", err)
 	}
-	changed := !p.known() || r.State != p.last.State || r.Outcome != p.last.Outcome
-	if !p.began {
-		p.began = true
-		switch {
-		case !p.known():
-			p.jobID, p.offset = r.JobID, r.Offset
-		case r.JobID != p.jobID:
-			return fmt.Errorf("the machine answered with the log of job %s, asked for was that of %s", r.JobID, p.jobID)
-		case r.Offset > p.offset:
-			return fmt.Errorf("%d bytes of the log are not on the machine any more: it was rotated away meanwhile. What comes after them: kubectl restic logs, once more", r.Offset-p.offset)
-		default:
-			p.skip = p.offset - r.Offset
-		}
+	if p.known() && r.JobID != p.jobID {
+		return fmt.Errorf("the machine answered with the log of job %s, asked for was that of %s", r.JobID, p.jobID)
 	}
-	p.last = r
+	changed := !p.known() || r.State != p.last.State || r.Outcome != p.last.Outcome
+	p.jobID, p.last, p.stream = r.JobID, r, r.Offset
 	if changed && p.told != nil {
 		p.told(r)
 	}
 	return nil
 }
 
-// data writes what has not been written. The offset moves by what was.
+// data writes what has not been written.
 func (p *position) data(piece []byte) error {
-	if done := min(p.skip, int64(len(piece))); done > 0 {
-		p.skip -= done
-		piece = piece[done:]
+	if !p.written {
+		p.offset = p.stream
 	}
-	n, err := p.out.Write(piece)
+	if p.stream > p.offset {
+		return fmt.Errorf("%d bytes of the log are not on the machine any more: they were removed meanwhile. What comes after them: kubectl restic logs, once more", p.stream-p.offset)
+	}
+	done := min(p.offset-p.stream, int64(len(piece)))
+	p.stream += int64(len(piece))
+	if done == int64(len(piece)) {
+		return nil
+	}
+	n, err := p.out.Write(piece[done:])
+	p.written = p.written || n > 0
 	p.offset += int64(n)
 	return err
 }

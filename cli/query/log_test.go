@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/cli/query"
@@ -100,7 +101,7 @@ func TestAFollowedLogLosesAndRepeatsNothing(t *testing.T) {
 		mu.Unlock()
 		// A machine may begin at an earlier line than it was asked for.
 		from := max(0, p.Log.Offset-rand.Int64N(2)*rand.Int64N(20))
-		return l.follow(w, from, cut, []error{collector.Drop, collector.Lost, collector.Expired}[rand.IntN(3)])
+		return l.follow(w, from, cut, []error{collector.ErrDrop, collector.ErrLost, collector.ErrExpired}[rand.IntN(3)])
 	})
 	slots := make(chan struct{}, atOnce)
 	var running sync.WaitGroup
@@ -148,7 +149,7 @@ func TestALogIsTakenUpAgainAsTheSameJob(t *testing.T) {
 			}
 			_ = w.Record(wire.LogRecord{JobID: "job-7", Offset: 100, State: wire.LogEnded})
 			_ = w.Data([]byte("one\n"))
-			return collector.Lost
+			return collector.ErrLost
 		}
 		if p.Log.Group != "" || p.Log.Previous || p.Log.JobID != "job-7" || p.Log.Offset != 104 {
 			return collector.End{Reason: wire.AnswerInvalid, Message: fmt.Sprintf("then asked for %+v", *p.Log)}
@@ -175,7 +176,8 @@ func TestALogThatCannotGoOnSaysWhy(t *testing.T) {
 		says   string
 	}{
 		{"the lines between are gone", func(w *collector.Writer) error {
-			return w.Record(wire.LogRecord{JobID: "job-1", Offset: 50, State: wire.LogRunning})
+			_ = w.Record(wire.LogRecord{JobID: "job-1", Offset: 50, State: wire.LogRunning})
+			return w.Data([]byte("two\n"))
 		}, "46 bytes of the log are not on the machine any more"},
 		{"another job answers", func(w *collector.Writer) error {
 			return w.Record(wire.LogRecord{JobID: "job-2", Offset: 4, State: wire.LogRunning})
@@ -193,7 +195,7 @@ func TestALogThatCannotGoOnSaysWhy(t *testing.T) {
 				}
 				_ = w.Record(wire.LogRecord{JobID: "job-1", State: wire.LogRunning})
 				_ = w.Data([]byte("one\n"))
-				return collector.Drop
+				return collector.ErrDrop
 			})
 			var out strings.Builder
 			asker := &query.Asker{Client: c, Clock: hurried{}}
@@ -202,6 +204,37 @@ func TestALogThatCannotGoOnSaysWhy(t *testing.T) {
 				t.Errorf("got %q, %v; expected that it says %q", out.String(), err, tt.says)
 			}
 		})
+	}
+}
+
+// A job that has not begun has no place in its log yet: only what follows tells where the lines since a time begin.
+func TestALogSinceATimeIsWaitedForOverLostStreams(t *testing.T) {
+	c := newClient()
+	since := time.Now().Add(-time.Hour)
+	asked := 0
+	machine := collector.Start(t, c, func(_ *wire.HostQuery, p wire.QueryParameters, w *collector.Writer) error {
+		if want := asked < 2; (p.Log.Since != nil) != want {
+			return collector.End{Reason: wire.AnswerInvalid, Message: fmt.Sprintf("question %d: since is %v", asked, p.Log.Since)}
+		}
+		asked++
+		_ = w.Record(wire.LogRecord{JobID: "job-1", State: wire.LogWaiting})
+		if asked == 1 {
+			return collector.ErrLost
+		}
+		offset := max(p.Log.Offset, 1000)
+		_ = w.Record(wire.LogRecord{JobID: "job-1", State: wire.LogRunning, Offset: offset})
+		if asked == 2 {
+			_ = w.Data([]byte("one\n"))
+			return collector.ErrDrop
+		}
+		_ = w.Data([]byte("two\n"))
+		return w.Record(wire.LogRecord{JobID: "job-1", State: wire.LogEnded, Offset: offset + 4})
+	})
+	var out strings.Builder
+	asker := &query.Asker{Client: c, Clock: hurried{}}
+	last, err := asker.Log(t.Context(), newHost(machine), query.LogOptions{Query: wire.LogQuery{JobID: "job-1", Since: &since, Follow: true}}, &out)
+	if err != nil || out.String() != "one\ntwo\n" || last.State != wire.LogEnded || asked != 3 {
+		t.Errorf("got %q after %d questions, the last record %+v, %v", out.String(), asked, last, err)
 	}
 }
 

@@ -6,6 +6,6 @@
 //	c := collector.Start(t, client, func(q *wire.HostQuery, p wire.QueryParameters, w *collector.Writer) error { return w.Record(…) })
 //	host.Spec.Identity = c.Identity()
 //
-// An Answer that returns nil ends with a complete AnswerEnd, one that returns an End with that; Drop, Lost and Expired end the stream as a network, a gateway and the
+// An Answer that returns nil ends with a complete AnswerEnd, one that returns an End with that; ErrDrop, ErrLost and ErrExpired end the stream as a network, a gateway and the
 // time do.
 package collector

@@ -19,12 +19,12 @@ import (
 
 // How a stream ends before its answer.
 var (
-	// Drop: the network goes, without a word.
-	Drop = errors.New("dropped")
-	// Lost: the session of the agent is gone.
-	Lost = errors.New("lost")
-	// Expired: the time is over.
-	Expired = errors.New("expired")
+	// ErrDrop: the network goes, without a word.
+	ErrDrop = errors.New("dropped")
+	// ErrLost: the session of the agent is gone.
+	ErrLost = errors.New("lost")
+	// ErrExpired: the time is over.
+	ErrExpired = errors.New("expired")
 )
 
 // End is an answer that is not complete.
@@ -95,18 +95,18 @@ func (s *Collector) end(conn *websocket.Conn, w *Writer, err error) {
 	var end End
 	var refusal Refusal
 	switch {
-	case errors.Is(err, Drop):
+	case errors.Is(err, ErrDrop):
 		_ = conn.CloseNow()
-	case errors.Is(err, Lost):
+	case errors.Is(err, ErrLost):
 		_ = conn.Close(websocket.StatusGoingAway, string(wire.StreamLost))
-	case errors.Is(err, Expired):
+	case errors.Is(err, ErrExpired):
 		_ = conn.Close(websocket.StatusPolicyViolation, string(wire.StreamExpired))
 	case errors.As(err, &refusal):
 		_ = conn.Close(websocket.StatusPolicyViolation, string(wire.StreamRefused)+string(refusal))
 	case errors.As(err, &end):
 		_ = w.send(wire.EndChunk(wire.AnswerEnd(end)))
 		_ = conn.Close(websocket.StatusNormalClosure, string(wire.StreamDone))
-	case errors.Is(err, Headless):
+	case errors.Is(err, ErrHeadless):
 		_ = conn.Close(websocket.StatusNormalClosure, string(wire.StreamDone))
 	case err == nil:
 		_ = w.send(wire.EndChunk(wire.AnswerEnd{}))
@@ -114,8 +114,8 @@ func (s *Collector) end(conn *websocket.Conn, w *Writer, err error) {
 	}
 }
 
-// Headless ends a stream without an AnswerEnd, and says that it is done: a gateway that cuts off.
-var Headless = errors.New("headless")
+// ErrHeadless ends a stream without an AnswerEnd, and says that it is done: a gateway that cuts off.
+var ErrHeadless = errors.New("headless")
 
 // Refusal is what a machine says before it seals anything.
 type Refusal wire.RefusalReason

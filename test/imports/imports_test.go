@@ -82,6 +82,19 @@ func TestViolationsNameTheChain(t *testing.T) {
 			packages: []pkg{{ImportPath: module + "/controllers/compile", Imports: []string{"sigs.k8s.io/controller-runtime/pkg/client"}}},
 			want:     "controllers/compile -> sigs.k8s.io/controller-runtime/pkg/client",
 		},
+		"plugin that reaches the agent through a library of its own": {
+			packages: []pkg{
+				{ImportPath: module + "/cli", Imports: []string{module + "/cli/query"}},
+				{ImportPath: module + "/cli/query", Imports: []string{module + "/api/wire"}},
+				{ImportPath: module + "/cmd/kubectl-restic", Imports: []string{module + "/internal/x"}},
+				{ImportPath: module + "/internal/x", Imports: []string{module + "/agent/transport"}},
+			},
+			want: "cmd/kubectl-restic -> internal/x -> agent/transport",
+		},
+		"agent with the plugin": {
+			packages: []pkg{{ImportPath: module + "/agent/session", Imports: []string{module + "/cli/terminal"}}},
+			want:     "agent/session -> cli/terminal",
+		},
 		"product code with state in memory": {
 			packages: []pkg{{ImportPath: module + "/agent", Imports: []string{module + "/agent/atomicfile/atomicfiletest"}}},
 			want:     "agent -> agent/atomicfile/atomicfiletest",

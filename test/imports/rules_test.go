@@ -13,7 +13,7 @@ type rule struct {
 	forbids func(from string, target pkg) bool
 }
 
-// siblings lists what a package may import beside it, below the three composition roots. A key and its values are folders
+// siblings lists what a package may import beside it, below the composition roots. A key and its values are folders
 // directly below the root; each entry needs a reason.
 var siblings = map[string]map[string][]string{
 	"controllers": {
@@ -33,6 +33,9 @@ var siblings = map[string]map[string][]string{
 	},
 	// What a package needs of another, it is given; packages below one folder are one subject.
 	"agentgateway": {},
+	"cli": {
+		"restore": {"browse", "job", "untar"}, // it chooses a snapshot, runs jobs, and unpacks
+	},
 	"agent": {
 		"job":   {"restic", "hook", "drill"}, // its state machine runs restic, hooks and restore drills
 		"drill": {"restic"},                  // a drill restores with it
@@ -52,6 +55,8 @@ var siblings = map[string]map[string][]string{
 var foundations = map[string][]string{
 	// The one durable way to write a file; the time as an interface; how the gateway is reached.
 	"agent": {"atomicfile", "clock", "transport"},
+	// The API server, the person, and the machines; times that people write.
+	"cli": {"kube", "terminal", "query", "moment"},
 }
 
 func in(folders ...string) func(string) bool {
