@@ -102,7 +102,7 @@ type GatewayEndpoint struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=hostqueries,shortName=rquery
+// +kubebuilder:resource:path=hostqueries,shortName=rquery,categories=restic
 // +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.hostRef.name`
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.kind`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
