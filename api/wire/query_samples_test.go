@@ -1,33 +1,10 @@
 package wire_test
 
 import (
-	"bytes"
 	"io/fs"
-	"testing"
 
 	"github.com/restic-manager/restic-manager/api/wire"
 )
-
-const sampleQueryUID = "5d1c2a7e-9a44-4c0e-8f8e-6b1f6f0b2c11"
-
-func sampleQuery() *wire.HostQuery {
-	return &wire.HostQuery{
-		Label: wire.HostQueryLabel, Host: sampleHost, IdentityHash: sampleIdentity.Hash(), Name: "files-x7k2p", UID: sampleQueryUID,
-		NotAfter: sampleTime.Add(10 * 60e9), Kind: wire.QueryFiles, Parameters: bytes.Repeat([]byte("sealed "), 12),
-		PublicKey: sum("the key of the one who asks, for the example"),
-	}
-}
-
-// queryMessages are those of streams.
-func queryMessages(t testing.TB) []wire.Message {
-	t.Helper()
-	query := encodeDocument(t, sampleQuery())
-	return []wire.Message{
-		&wire.StreamOpen{Stream: 3, Query: query, Signatures: signatures(query), Credit: wire.StreamWindow},
-		&wire.StreamCredit{Stream: 3, Bytes: 131112},
-		&wire.StreamClose{Stream: 3},
-	}
-}
 
 // inside gives what exists inside sealed bytes only what the golden test asks for.
 type inside[T any] struct{ Value T }
@@ -40,7 +17,6 @@ func in[T any](v T) *inside[T] { return &inside[T]{v} }
 func insideDocuments() map[string]interface{ Validate() error } {
 	began, next := sampleTime, sampleTime.Add(24*3600e9)
 	return map[string]interface{ Validate() error }{
-		"document.host-query":        sampleQuery(),
 		"query.parameters.log":       in(wire.QueryParameters{Log: &wire.LogQuery{Group: "etc-and-home", Since: &began, Follow: true, Verbose: true}}),
 		"query.parameters.snapshots": in(wire.QueryParameters{Snapshots: &wire.SnapshotsQuery{Group: "etc-and-home"}}),
 		"query.parameters.files":     in(wire.QueryParameters{Files: &wire.FilesQuery{Snapshot: sampleSnapshot, Path: "/home/ann", Recursive: true}}),
@@ -71,8 +47,6 @@ func insideDocuments() map[string]interface{ Validate() error } {
 // newInside returns an empty value of the type of a sample, nil for another one.
 func newInside(v interface{ Validate() error }) interface{ Validate() error } {
 	switch v.(type) {
-	case *wire.HostQuery:
-		return &wire.HostQuery{}
 	case *inside[wire.QueryParameters]:
 		return &inside[wire.QueryParameters]{}
 	case *inside[wire.LogRecord]:
