@@ -22,7 +22,6 @@ import (
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/agent/config"
-	"github.com/restic-manager/restic-manager/agent/query/querytest"
 	"github.com/restic-manager/restic-manager/agent/transport"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
@@ -55,7 +54,7 @@ type world struct {
 	mu   sync.Mutex
 	conn *websocket.Conn
 	// answers are collected by the numbers of their streams.
-	answers map[uint32]*querytest.Answer
+	answers answersByStream
 	serial  int64
 	hellos  int
 }
