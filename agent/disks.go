@@ -18,7 +18,8 @@ func disks(folders []string) []wire.DiskRecord {
 		}
 		seen[uint64(info.Dev)] = true
 		// What a user without privileges may fill: the rest is the system's reserve.
-		out = append(out, wire.DiskRecord{Path: folder, BytesFree: int64(fs.Bavail) * int64(fs.Bsize), BytesTotal: int64(fs.Blocks) * int64(fs.Bsize), InodesFree: int64(fs.Ffree)})
+		out = append(out, wire.DiskRecord{Path: folder, BytesFree: int64(fs.Bavail) * int64(fs.Bsize),
+			BytesTotal: int64(fs.Blocks) * int64(fs.Bsize), InodesFree: int64(fs.Ffree)})
 	}
 	return out
 }

@@ -60,8 +60,9 @@ func (a *Agent) queryRepository(ctx context.Context) (query.Repository, error) {
 	dir := a.config.StateDir
 	upload, download := set.Bandwidth.At(a.o.Clock.Now())
 	return query.Repository{
-		Restic: &restic.Runner{Binary: binary, Hostname: set.ResticHost, CacheDir: filepath.Join(dir, cacheDir), TempDir: filepath.Join(dir, tempDir), Proxy: proxyEnvironment(),
-			UnreachableAfter: queryPatience, Grace: queryGrace, Limits: restic.Limits{UploadKBps: upload, DownloadKBps: download}, Logger: a.logger.With("part", "queries")},
+		Restic: &restic.Runner{Binary: binary, Hostname: set.ResticHost, CacheDir: filepath.Join(dir, cacheDir), TempDir: filepath.Join(dir, tempDir),
+			Proxy: proxyEnvironment(), UnreachableAfter: queryPatience, Grace: queryGrace, Limits: restic.Limits{UploadKBps: upload, DownloadKBps: download},
+			Logger: a.logger.With("part", "queries")},
 		Repository: restic.Repository{URL: set.Repository.URL, Environment: credential.Environment, CABundle: []byte(set.Repository.CABundle),
 			ClientCertificate: []byte(credential.ClientCertificate), Consent: restic.Consent{Rclone: a.config.Allow.Rclone.Granted()}},
 		ResticHost: set.ResticHost,

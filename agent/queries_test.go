@@ -18,6 +18,8 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
+type answersByStream map[uint32]*querytest.Answer
+
 // questions asks the machine of a world.
 type questions struct {
 	*world
@@ -31,7 +33,7 @@ func (w *world) questions() *questions {
 	q := &questions{world: w, machine: m}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.answers = map[uint32]*querytest.Answer{}
+	w.answers = answersByStream{}
 	return q
 }
 

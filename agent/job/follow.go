@@ -56,8 +56,8 @@ func logRecord(job wire.JobRef, state wire.LogState, started time.Time) wire.Log
 	return r
 }
 
-// NewestLog is the job whose log a person means who names none: the one that runs, or else the one that began last; previous is the one before it. A group narrows it to
-// its backups.
+// NewestLog is the job whose log a person means who names none: the one that runs, or else the one that began last; previous is the one before it. A group
+// narrows it to its backups.
 func (m *Manager) NewestLog(group string, previous bool) (id string, found bool) {
 	type begun struct {
 		id      string
@@ -131,8 +131,8 @@ func (m *Manager) OpenLog(id string) (*os.File, error) {
 // FlushLog puts what a running job has said by now into its log.
 func (m *Manager) FlushLog(id string) { m.logs.flush(id) }
 
-// Follow gives a bell that rings after each line of a job's log, and when the job was accepted, began and ended. It rings once for all that happened since it was last heard. The job
-// need not be known yet.
+// Follow gives a bell that rings after each line of a job's log, and when the job was accepted, began and ended. It rings once for all that happened since it
+// was last heard. The job need not be known yet.
 func (m *Manager) Follow(id string) (bell <-chan struct{}, stop func()) { return m.followers.add(id) }
 
 // followers are those who follow logs. Its zero value is ready.

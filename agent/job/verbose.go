@@ -18,8 +18,8 @@ func (w *wish) covers(t *task) bool {
 	return w.group == "" || w.group == t.job.Ref.SourceGroup
 }
 
-// Verbose has backups that begin from now on print a line per file, until release: the one of this id, or else all of the group, or else all. Of one that runs already the lines do not
-// come: restic is told at its start.
+// Verbose has backups that begin from now on print a line per file, until release: the one of this id, or else all of the group, or else all. Of one that
+// runs already the lines do not come: restic is told at its start.
 func (m *Manager) Verbose(jobID, group string) (release func()) {
 	w := &wish{jobID, group}
 	m.talkative.mu.Lock()

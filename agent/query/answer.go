@@ -15,8 +15,8 @@ const (
 	flushEvery = 200 * time.Millisecond
 	// maxListing bounds the records of one answer, in bytes.
 	maxListing = 1 << 30
-	// maxEnd bounds the message of an AnswerEnd. roomForEnd is credit that is kept for it, so that it never waits for a collector that is slow; JSON may need six
-	// bytes for one.
+	// maxEnd bounds the message of an AnswerEnd. roomForEnd is credit that is kept for it, so that it never waits for a collector that is slow; JSON may need
+	// six bytes for one.
 	maxEnd     = 1 << 10
 	roomForEnd = 8 << 10
 	// maxPlain is how much goes into one chunk: with what is kept back, no more than a stream's least credit.

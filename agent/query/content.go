@@ -54,8 +54,8 @@ func (t *task) node(r Repository, q *wire.ContentQuery) (restic.Node, error) {
 // archive puts one file into an archive, as restic does with those of a folder.
 func (t *task) archive(r Repository, q *wire.ContentQuery, n restic.Node) error {
 	archive := tar.NewWriter(t.answer)
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(q.Path, "/"), Size: count(n.Size), Mode: int64(n.Mode.Perm()), Uid: int(n.UID), Gid: int(n.GID),
-		ModTime: n.ModTime, Format: tar.FormatPAX}
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(q.Path, "/"), Size: count(n.Size),
+		Mode: int64(n.Mode.Perm()), Uid: int(n.UID), Gid: int(n.GID), ModTime: n.ModTime, Format: tar.FormatPAX}
 	if err := archive.WriteHeader(header); err != nil {
 		return fmt.Errorf("the file cannot be archived: %w", err)
 	}

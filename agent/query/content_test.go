@@ -147,8 +147,8 @@ func TestWhatResticSaysBecomesRecords(t *testing.T) {
 	node := restic.Node{Path: "/etc/a", Type: "file", Size: 5, Mode: 0o640, UID: 1, GID: 2, ModTime: begin}
 	file := wire.FileRecord{Path: "/etc/a", Type: "file", Size: 5, Mode: 0o640, UID: 1, GID: 2, MTime: begin}
 	f.restic.snapshots = func(filter restic.SnapshotFilter, each func(restic.Snapshot) error) error {
-		return each(restic.Snapshot{ID: filter.Host + " " + filter.Tag, Time: begin, Hostname: "h", Tags: []string{"t"}, Paths: []string{"/etc", strings.Repeat("x", maxPaths)}, Parent: "p",
-			TotalFiles: 1, TotalBytes: 2, BytesAdded: 3})
+		return each(restic.Snapshot{ID: filter.Host + " " + filter.Tag, Time: begin, Hostname: "h", Tags: []string{"t"},
+			Paths: []string{"/etc", strings.Repeat("x", maxPaths)}, Parent: "p", TotalFiles: 1, TotalBytes: 2, BytesAdded: 3})
 	}
 	f.restic.list = func(path string, recursive bool, each func(restic.Node) error) error {
 		n := node
@@ -170,7 +170,8 @@ func TestWhatResticSaysBecomesRecords(t *testing.T) {
 	for _, tt := range []struct {
 		q    wire.SnapshotsQuery
 		want string
-	}{{wire.SnapshotsQuery{}, "shop/web-1 "}, {wire.SnapshotsQuery{Group: "etc"}, "shop/web-1 tag-of-etc"}, {wire.SnapshotsQuery{AllHosts: true}, " "}, {wire.SnapshotsQuery{ResticHost: "shop/db"}, "shop/db "}} {
+	}{{wire.SnapshotsQuery{}, "shop/web-1 "}, {wire.SnapshotsQuery{Group: "etc"}, "shop/web-1 tag-of-etc"}, {wire.SnapshotsQuery{AllHosts: true}, " "},
+		{wire.SnapshotsQuery{ResticHost: "shop/db"}, "shop/db "}} {
 		want := []wire.SnapshotRecord{{ID: tt.want, Time: begin, ResticHost: "h", Tags: []string{"t"}, Paths: []string{"/etc"}, Parent: "p", Files: 1, Bytes: 2, BytesAdded: 3}}
 		if diff := cmp.Diff(want, querytest.Records[wire.SnapshotRecord](f.ask(wire.QuerySnapshots, wire.QueryParameters{Snapshots: &tt.q}).Wait())); diff != "" {
 			t.Error(diff)

@@ -51,7 +51,8 @@ func (t *task) lookAtRepository(record *wire.DiagnosisRecord) {
 		record.Locks = append(record.Locks, lockText(l))
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = &restic.Error{Kind: restic.KindUnreachable, Message: fmt.Sprintf("the repository did not answer within %v; check the URL, the network and the server", repositoryPatience)}
+		err = &restic.Error{Kind: restic.KindUnreachable,
+			Message: fmt.Sprintf("the repository did not answer within %v; check the URL, the network and the server", repositoryPatience)}
 	}
 	if err != nil {
 		record.RepositoryReason, record.RepositoryMessage = string(repositoryReason(err)), wire.Cut(err.Error(), wire.MaxString)
@@ -66,7 +67,8 @@ func lockText(l restic.Lock) string {
 	if l.Exclusive {
 		kind = "exclusive"
 	}
-	return wire.Cut(fmt.Sprintf("%.8s %s, of process %d of %s on %s, refreshed %s", l.ID, kind, l.PID, l.User, l.Hostname, l.Time.UTC().Format(time.RFC3339)), wire.MaxName)
+	text := fmt.Sprintf("%.8s %s, of process %d of %s on %s, refreshed %s", l.ID, kind, l.PID, l.User, l.Hostname, l.Time.UTC().Format(time.RFC3339))
+	return wire.Cut(text, wire.MaxName)
 }
 
 // repositoryReason names a failure as results of jobs do.

@@ -120,7 +120,8 @@ func snapshotRecord(s restic.Snapshot) wire.SnapshotRecord {
 }
 
 func fileRecord(snapshot string, n restic.Node) wire.FileRecord {
-	return wire.FileRecord{Path: n.Path, Type: n.Type, Mode: uint32(n.Mode), UID: n.UID, GID: n.GID, Size: count(n.Size), MTime: n.ModTime, LinkTarget: n.LinkTarget, Snapshot: snapshot}
+	return wire.FileRecord{Path: n.Path, Type: n.Type, Mode: uint32(n.Mode), UID: n.UID, GID: n.GID,
+		Size: count(n.Size), MTime: n.ModTime, LinkTarget: n.LinkTarget, Snapshot: snapshot}
 }
 
 func count(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

@@ -47,7 +47,8 @@ func (s *stream) run(busy bool) {
 		s.out.Refuse(&wire.StreamClose{Stream: s.number, Reason: wire.RefusalInvalid})
 		return
 	}
-	a := &answer{stream: s.number, out: s.out, credit: s.credit, clock: o.Clock, life: s.life, work: work, sealer: sealer, most: s.answers.listing, waits: make(chan struct{}, 1)}
+	a := &answer{stream: s.number, out: s.out, credit: s.credit, clock: o.Clock, life: s.life, work: work,
+		sealer: sealer, most: s.answers.listing, waits: make(chan struct{}, 1)}
 	t := &task{stream: s, answer: a, ctx: work}
 	if err = s.begin(opening); err == nil {
 		go a.flushInTime()
@@ -138,8 +139,8 @@ func (t *task) do(busy bool) error {
 	case busy:
 		return &refusal{wire.AnswerBusy, fmt.Sprintf("the machine answers %d queries already: ask again when one of them has ended", wire.MaxStreams)}
 	case needsConsent(kind) && !t.answers.o.AllowContent:
-		return &refusal{wire.AnswerNotAllowed, "this machine does not allow queries about the content of snapshots; its owner can, with queries: allow in the section allow of " +
-			"agent.yaml, and a restart of the agent"}
+		return &refusal{wire.AnswerNotAllowed, "this machine does not allow queries about the content of snapshots; its owner can, with queries: allow " +
+			"in the section allow of agent.yaml, and a restart of the agent"}
 	case kind == wire.QueryLog:
 		return t.log(orZero(p.Log))
 	case kind == wire.QuerySnapshots:

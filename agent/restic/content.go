@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Dump writes the content of one regular file of a snapshot to w while restic reads it. The error of w, if any, ends the run and is returned. Of a folder restic would write a tar
-// archive: ask for files only. It takes no lock, as List.
+// Dump writes the content of one regular file of a snapshot to w while restic reads it. The error of w, if any, ends the run and is returned. Of a folder
+// restic would write a tar archive: ask for files only. It takes no lock, as List.
 func (r *Runner) Dump(ctx context.Context, repository Repository, snapshotID, path string, w io.Writer, observer Observer) error {
 	if err := checkSnapshotPath(path); err != nil {
 		return err
@@ -16,8 +16,8 @@ func (r *Runner) Dump(ctx context.Context, repository Repository, snapshotID, pa
 	return r.dump(ctx, repository, nil, snapshotID, path, w, observer)
 }
 
-// DumpFolder writes a folder of a snapshot as a tar archive, in which paths begin at the root of the snapshot; "/" is all of it. Otherwise it is as Dump. (Of a file restic would
-// write the plain content, whatever it is asked for.)
+// DumpFolder writes a folder of a snapshot as a tar archive, in which paths begin at the root of the snapshot; "/" is all of it. Otherwise it is as Dump. (Of
+// a file restic would write the plain content, whatever it is asked for.)
 func (r *Runner) DumpFolder(ctx context.Context, repository Repository, snapshotID, path string, w io.Writer, observer Observer) error {
 	if err := checkFolderPath(path); err != nil {
 		return err

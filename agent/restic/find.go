@@ -48,8 +48,8 @@ func (o FindOptions) args() []string {
 // errTooMany ends a search whose pattern is too wide.
 var errTooMany = fmt.Errorf("more than %d files of one snapshot match", maxMatches)
 
-// Find calls each for every match, snapshot by snapshot, the newest first. An error of each ends the search and is returned. It takes no lock, as List. More than maxMatches in one
-// snapshot are KindInvalid.
+// Find calls each for every match, snapshot by snapshot, the newest first. An error of each ends the search and is returned. It takes no lock, as List. More
+// than maxMatches in one snapshot are KindInvalid.
 func (r *Runner) Find(ctx context.Context, repository Repository, options FindOptions, each func(snapshotID string, n Node) error, observer Observer) error {
 	if err := options.check(); err != nil {
 		return err

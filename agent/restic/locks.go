@@ -19,7 +19,8 @@ type Lock struct {
 	PID       int       `json:"pid"`
 }
 
-// Locks lists the repository's locks, and looks into the first MaxNamed: of the others, and of those that are gone by then, only the id is known. It takes no lock.
+// Locks lists the repository's locks, and looks into the first MaxNamed: of the others, and of those that are gone by then, only the id is known. It takes no
+// lock.
 func (r *Runner) Locks(ctx context.Context, repository Repository, observer Observer) ([]Lock, error) {
 	var locks []Lock
 	o, err := r.run(ctx, invocation{command: "list locks", args: []string{"--no-lock", "list", "locks"}, repository: repository, observer: observer, silent: true,

@@ -11,7 +11,8 @@ import (
 // errEnough ends a run whose output is not wanted any further.
 var errEnough = errors.New("the output is not wanted any further")
 
-// stream runs a command whose output read takes piece by piece, and slows it down as read does. An error of read ends the run and is returned, unless restic failed by itself.
+// stream runs a command whose output read takes piece by piece, and slows it down as read does. An error of read ends the run and is returned, unless restic
+// failed by itself.
 func (r *Runner) stream(ctx context.Context, inv invocation, read func(io.Reader) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

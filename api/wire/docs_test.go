@@ -57,8 +57,9 @@ func TestTheProtocolPageNamesEveryLimit(t *testing.T) {
 		"MaxFrame": wire.MaxFrame, "MaxBundle": wire.MaxBundle, "MaxString": wire.MaxString, "MaxName": wire.MaxName,
 		"MaxGroups": wire.MaxGroups, "MaxSchedules": wire.MaxSchedules, "MaxPaths": wire.MaxPaths, "MaxLogTail": wire.MaxLogTail,
 		"MaxListed": wire.MaxListed, "MaxForgets": wire.MaxForgets, "MaxForgetResults": wire.MaxForgetResults, "MaxSample": wire.MaxSample,
-		"MaxQueryParameters": wire.MaxQueryParameters, "MaxChunk": wire.MaxChunk, "ChunkOverhead": wire.ChunkOverhead, "StreamWindow": wire.StreamWindow, "MaxStreams": wire.MaxStreams,
 		"MaxHooks": wire.MaxHooks, "MaxArgs": wire.MaxArgs, "MaxWindows": wire.MaxWindows, "MaxSignatures": wire.MaxSignatures, "MaxCredentials": wire.MaxCredentials, "MaxSealed": wire.MaxSealed,
+		"MaxQueryParameters": wire.MaxQueryParameters, "MaxChunk": wire.MaxChunk,
+		"ChunkOverhead": wire.ChunkOverhead, "StreamWindow": wire.StreamWindow, "MaxStreams": wire.MaxStreams,
 	} {
 		if row := fmt.Sprintf("| `%s` | %d |", name, value); !strings.Contains(string(raw), row) {
 			t.Errorf("the page lacks the row %q", row)
@@ -109,8 +110,7 @@ func (r *reference) page() string {
 	r.printf("\n## Signed documents\n")
 	for _, d := range []struct{ typ, golden string }{
 		{"ScheduleSet", "document.schedule-set"}, {"JobCommand", "document.job-command.forget"}, {"JobCancel", "document.job-cancel"},
-		{"HostQuery", "document.host-query"},
-		{"HelloBody", "document.hello-body"}, {"EnrolVerdict", "document.enrol-verdict"},
+		{"HostQuery", "document.host-query"}, {"HelloBody", "document.hello-body"}, {"EnrolVerdict", "document.enrol-verdict"},
 	} {
 		r.printf("\n### %s\n", d.typ)
 		r.structure(d.typ)
@@ -124,26 +124,16 @@ func (r *reference) page() string {
 		r.structure(d.typ)
 		r.example(d.golden)
 	}
-	r.printf("\n## Parameters of queries\n")
-	for _, d := range []struct{ typ, golden string }{
-		{"QueryParameters", "query.parameters.log"}, {"LogQuery", ""}, {"SnapshotsQuery", ""}, {"FilesQuery", ""}, {"FindQuery", ""}, {"DiffQuery", ""}, {"ContentQuery", ""},
+	r.printf("\n## Questions and answers\n")
+	r.printf("\n### QueryParameters\n")
+	r.structure("QueryParameters")
+	r.example("query.parameters")
+	for _, name := range []string{
+		"LogQuery", "SnapshotsQuery", "FilesQuery", "FindQuery", "DiffQuery", "ContentQuery",
+		"LogRecord", "SnapshotRecord", "FileRecord", "DiffRecord", "DiffSummary", "DiagnosisRecord", "DiskRecord", "AnswerEnd",
 	} {
-		r.printf("\n### %s\n", d.typ)
-		r.structure(d.typ)
-		if d.golden != "" {
-			r.example(d.golden)
-		}
-	}
-	r.printf("\n## Records of answers\n")
-	for _, d := range []struct{ typ, golden string }{
-		{"LogRecord", "answer.log"}, {"SnapshotRecord", "answer.snapshots"}, {"FileRecord", "answer.files"}, {"DiffRecord", "answer.diff"},
-		{"DiffSummary", ""}, {"DiagnosisRecord", "answer.diagnosis"}, {"DiskRecord", ""}, {"AnswerEnd", "answer.end"},
-	} {
-		r.printf("\n### %s\n", d.typ)
-		r.structure(d.typ)
-		if d.golden != "" {
-			r.example(d.golden)
-		}
+		r.printf("\n### %s\n", name)
+		r.structure(name)
 	}
 	r.printf("\n## Parts of messages and documents\n")
 	for _, name := range []string{
@@ -157,8 +147,8 @@ func (r *reference) page() string {
 	}
 	r.printf("\n## Values\n")
 	for _, name := range []string{
-		"Code", "RefusalReason", "VerdictReason", "JobKind", "Outcome", "Reason", "RepositoryState", "EnrolReason",
-		"QueryKind", "ChunkKind", "LogState", "AnswerReason", "StreamEnd",
+		"Code", "RefusalReason", "VerdictReason", "JobKind", "Outcome", "Reason", "RepositoryState", "EnrolReason", "QueryKind", "StreamEnd",
+		"ChunkKind", "LogState", "AnswerReason",
 	} {
 		r.printf("\n### %s\n", name)
 		r.values(name)

@@ -45,7 +45,7 @@ func TestANewerPeerIsUnderstood(t *testing.T) {
 		t.Errorf("a frame with unknown fields (-want +got):\n%s", diff)
 	}
 
-	envelope, err = wire.Decode([]byte(`{"type":"stream.rewind","payload":[1,2]}`))
+	envelope, err = wire.Decode([]byte(`{"type":"from.the.future","payload":[1,2]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"testing"
 	"time"
 
@@ -131,13 +132,13 @@ func sampleVariants(t testing.TB) map[string]wire.Message {
 	dump.SourceGroup = "shop-db"
 	set, stats := encodeDocument(t, sampleRichSet()), sampleStats()
 	return map[string]wire.Message{
-		"stream.close.refused": &wire.StreamClose{Stream: 3, Reason: wire.RefusalExpired},
-		"schedule.set.hooks":   &wire.SetOffer{Revision: sampleRichSet().Revision, Bundle: set, Signatures: signatures(set)},
-		"job.finished.forget":  finished(wire.JobForget),
-		"job.finished.prune":   finished(wire.JobPrune),
-		"job.finished.check":   finished(wire.JobCheck),
-		"job.finished.unlock":  finished(wire.JobUnlock),
-		"job.finished.verify":  finished(wire.JobVerify),
+		"stream.close.done":   &wire.StreamClose{Stream: 3},
+		"schedule.set.hooks":  &wire.SetOffer{Revision: sampleRichSet().Revision, Bundle: set, Signatures: signatures(set)},
+		"job.finished.forget": finished(wire.JobForget),
+		"job.finished.prune":  finished(wire.JobPrune),
+		"job.finished.check":  finished(wire.JobCheck),
+		"job.finished.unlock": finished(wire.JobUnlock),
+		"job.finished.verify": finished(wire.JobVerify),
 		"job.finished.hooks": &wire.JobFinished{
 			Report: wire.ReportID{Epoch: "5XEMZJ2RQKVD6TLA", Seq: 10}, Job: dump, Outcome: wire.OutcomeCompletedWithErrors, Reason: wire.ReasonHookFailed,
 			Message: "the snapshot was written, and a hook failed", FinishedAt: sampleTime, Backup: &wire.BackupSummary{SnapshotID: sampleSnapshot},
@@ -161,7 +162,7 @@ func sampleVariants(t testing.TB) map[string]wire.Message {
 func maintenanceDocuments() map[string]interface{ Validate() error } {
 	unlock := sampleMaintenance(wire.JobUnlock)
 	unlock.Repository.Credential, unlock.Credentials[0].Name = wire.CredentialTarget, wire.CredentialTarget
-	return map[string]interface{ Validate() error }{
+	documents := map[string]interface{ Validate() error }{
 		"document.schedule-set.hooks": sampleRichSet(),
 		"document.job-command.dump":   sampleDumpCommand(),
 		"document.job-command.forget": sampleMaintenance(wire.JobForget),
@@ -174,6 +175,8 @@ func maintenanceDocuments() map[string]interface{ Validate() error } {
 			ClientCertificate: "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n",
 		}},
 	}
+	maps.Copy(documents, insideDocuments())
+	return documents
 }
 
 // wireCredential gives a Credential, which exists inside sealed bytes only, what the golden test asks for.

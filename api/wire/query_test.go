@@ -11,7 +11,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-// MarshalJSON and UnmarshalJSON leave the wrapper out.
+// MarshalJSON leaves the wrapper out, and UnmarshalJSON puts it back.
 func (i *inside[T]) MarshalJSON() ([]byte, error)   { return json.Marshal(i.Value) }
 func (i *inside[T]) UnmarshalJSON(raw []byte) error { return json.Unmarshal(raw, &i.Value) }
 

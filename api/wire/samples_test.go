@@ -174,6 +174,7 @@ func sampleMessages(t testing.TB) map[wire.Type]wire.Message {
 		t.Fatal(err)
 	}
 	set, command, cancel := encodeDocument(t, sampleSet()), encodeDocument(t, sampleCommand()), encodeDocument(t, sampleCancel())
+	query := encodeDocument(t, sampleQuery())
 	report := func(seq int64) wire.ReportID { return wire.ReportID{Epoch: "5XEMZJ2RQKVD6TLA", Seq: seq} }
 	all := []wire.Message{
 		&wire.Challenge{Nonce: sum("a nonce"), ServerName: "gateway.example.com", MinProtocol: wire.MinProtocol, Protocol: wire.Protocol},
@@ -222,13 +223,15 @@ func sampleMessages(t testing.TB) map[wire.Type]wire.Message {
 		},
 		&wire.RepoStats{Report: report(9), Stats: sampleStats(), URL: "rest:https://backup.example.com/web-1"},
 		&wire.ReportAck{Report: report(8), Discarded: true, Reason: "the Host does not exist any more"},
+		&wire.StreamOpen{Stream: 1, Query: query, Signatures: signatures(query), Credit: wire.StreamWindow},
+		&wire.StreamCredit{Stream: 1, Bytes: 262208},
+		&wire.StreamClose{Stream: 1, Reason: wire.RefusalNotAllowed},
 		&wire.Drain{SpreadSeconds: 30},
 		&wire.Error{
 			Code: wire.CodeProtocolTooOld, Message: "this gateway speaks protocol 2 and newer; upgrade the agent",
 			HelpURL: "https://restic-manager.io/docs/upgrade", RetryAfterSeconds: 3600,
 		},
 	}
-	all = append(all, queryMessages(t)...)
 	byType := make(map[wire.Type]wire.Message, len(all))
 	for _, m := range all {
 		byType[m.MessageType()] = m
@@ -246,6 +249,8 @@ func sampleDocuments(t testing.TB) map[string]interface{ Validate() error } {
 		"document.job-command.restore":    sampleCommand(),
 		"document.job-command.backup":     sampleBackupCommand(),
 		"document.job-cancel":             sampleCancel(),
+		"document.host-query":             sampleQuery(),
+		"query.parameters":                sampleParameters(),
 		"document.hello-body":             &hello,
 		"document.enrol-verdict":          sampleVerdict(),
 		"http.enrol-request":              sampleEnrolRequest(),
@@ -256,8 +261,24 @@ func sampleDocuments(t testing.TB) map[string]interface{ Validate() error } {
 		"token": sampleToken(),
 	}
 	maps.Copy(documents, maintenanceDocuments())
-	maps.Copy(documents, insideDocuments())
 	return documents
+}
+
+func sampleQuery() *wire.HostQuery {
+	return &wire.HostQuery{
+		Label: wire.HostQueryLabel, Host: sampleHost, IdentityHash: sampleIdentity.Hash(), Name: "files-7k2xq", UID: sampleUID,
+		NotAfter: sampleTime.Add(10 * time.Minute), Kind: wire.QueryFiles, Parameters: []byte("sealed to the machine"),
+		PublicKey: sum("a requester's public key, for the example"),
+	}
+}
+
+// parameters validates those of a query of kind Files.
+type parameters struct{ wire.QueryParameters }
+
+func (p *parameters) Validate() error { return p.QueryParameters.Validate(wire.QueryFiles) }
+
+func sampleParameters() *parameters {
+	return &parameters{wire.QueryParameters{Files: &wire.FilesQuery{Snapshot: "a3f5c1d0", Path: "/etc", Recursive: true}}}
 }
 
 // newDocument returns an empty value of the type of a sample document.
@@ -269,6 +290,10 @@ func newDocument(v interface{ Validate() error }) interface{ Validate() error } 
 		return &wire.JobCommand{}
 	case *wire.JobCancel:
 		return &wire.JobCancel{}
+	case *wire.HostQuery:
+		return &wire.HostQuery{}
+	case *parameters:
+		return &parameters{}
 	case *wire.HelloBody:
 		return &wire.HelloBody{}
 	case *wire.EnrolVerdict:
