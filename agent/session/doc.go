@@ -4,7 +4,8 @@
 // # Use
 //
 // New a Client and Run it; it calls the Handler and reconnects until its context ends. Send queues a message on the open session, or
-// says ErrNotConnected; what must not be lost is kept by the caller (package outbox) and sent again after Connected.
+// says ErrNotConnected; what must not be lost is kept by the caller (package outbox) and sent again after Connected. The answer to a stream.open goes out through
+// the Stream that comes with it, which belongs to that session alone.
 //
 // # Never a hot loop
 //
