@@ -169,6 +169,30 @@ func (s signalled) NewTicker(d time.Duration) clock.Ticker {
 	return s.RealClock.NewTicker(d)
 }
 
+func TestABarMovesOnATerminalAndLeavesNothingBehind(t *testing.T) {
+	var out bytes.Buffer
+	on := terminal.New(genericiooptions.IOStreams{Out: &out, ErrOut: &out}, nil)
+	on.Interactive, on.Width = true, func() int { return 60 }
+	d := &display{w: &Watcher{Terminal: on, Clock: clock.RealClock{}}, meter: &Meter{}}
+	j := underWay(progress(1<<20, 4<<20, 0))
+	d.show(j)
+	j.Status.Progress = progress(2<<20, 4<<20, 10*time.Second)
+	d.show(j)
+	d.again(j)
+	d.clear()
+	j.Status.Phase = v1alpha1.JobSucceeded
+	d.again(j)
+	frames := strings.Split(out.String(), "\r")
+	if len(frames) != 5 || !strings.Contains(frames[1], "25%, 1.0 MiB of 4.0 MiB") || !strings.Contains(frames[2], "104.8 KiB/s") && !strings.Contains(frames[2], "102.4 KiB/s") || frames[4] != "\x1b[K" {
+		t.Errorf("drawn: %q", frames)
+	}
+	for _, f := range frames {
+		if n := len([]rune(strings.TrimSuffix(f, "\x1b[K"))); n >= 60 {
+			t.Errorf("%q has %d columns, and would wrap", f, n)
+		}
+	}
+}
+
 func TestCtrlCAsksWhatIsMeant(t *testing.T) {
 	t.Run("to stop watching", func(t *testing.T) {
 		c, j, i, out, ended := watching(t, "s\n")
