@@ -78,7 +78,7 @@ func (a *App) reach() (client.WithWatch, string, error) {
 
 // asker asks machines, and tells the person what happens meanwhile.
 func (a *App) asker(c client.WithWatch) *query.Asker {
-	return &query.Asker{Client: c, Clock: a.Clock, GatewayAddress: a.gatewayAddress, Notice: func(s string) { a.Terminal.Notef("%s", s) }}
+	return &query.Asker{Client: c, Clock: a.Clock, GatewayAddress: a.gatewayAddress, Notice: func(s string) { a.Terminal.Notef("%s", terminal.Harmless(s)) }}
 }
 
 func (a *App) now() time.Time { return a.Clock.Now() }
