@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
+	"os"
 	"time"
 
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,12 +37,27 @@ func (a *App) Client() (client.WithWatch, error) {
 	if a.client != nil {
 		return a.client, nil
 	}
-	config, err := a.config.ToRESTConfig()
+	config, err := a.restConfig()
 	if err != nil {
 		return nil, err
 	}
 	a.client, err = kube.NewClient(config)
 	return a.client, err
+}
+
+// errNoKubeconfig is told in place of the attempt to reach an API server on this computer, which client-go makes without one.
+var errNoKubeconfig = errors.New("there is no kubeconfig: set KUBECONFIG or --kubeconfig to the file that your cluster's administrators gave you")
+
+// restConfig is the kubeconfig's, with the flags of the command line.
+func (a *App) restConfig() (*rest.Config, error) {
+	raw, err := a.config.ToRawKubeConfigLoader().RawConfig()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(raw.Clusters) == 0 && *a.config.APIServer == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "":
+		return nil, errNoKubeconfig
+	}
+	return a.config.ToRESTConfig()
 }
 
 // Namespace is that of -n, or of the kubeconfig's context.
@@ -60,7 +78,7 @@ func (a *App) reach() (client.WithWatch, string, error) {
 
 // asker asks machines, and tells the person what happens meanwhile.
 func (a *App) asker(c client.WithWatch) *query.Asker {
-	return &query.Asker{Client: c, Clock: a.Clock, GatewayAddress: a.gatewayAddress, Notice: func(s string) { a.Terminal.Notef("%s", s) }}
+	return &query.Asker{Client: c, Clock: a.Clock, GatewayAddress: a.gatewayAddress, Notice: func(s string) { a.Terminal.Notef("%s", terminal.Harmless(s)) }}
 }
 
 func (a *App) now() time.Time { return a.Clock.Now() }

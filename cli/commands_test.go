@@ -1,7 +1,9 @@
 package cli_test
 
 import (
+	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/cli"
 	"github.com/restic-manager/restic-manager/test/collector"
 )
 
@@ -172,35 +175,53 @@ func TestAWaitShowsTheJobToItsEnd(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.host("web-1")
-			go w.machineRuns(tt.phase)
-			s := w.run("edit", "run", "backup", "web-1", "--group", "etc", "--wait")
+			out := &listener{want: "waiting for the controllers", heard: make(chan struct{})}
+			go w.machineRuns(tt.phase, out.heard)
+			s := w.runWith(t.Context(), func(a *cli.App) { a.Terminal.Out = out }, "edit", "run", "backup", "web-1", "--group", "etc", "--wait")
+			s.out = out.String()
 			s.expect(t, tt.code, "40%, 400 B of 1000 B", tt.says)
 		})
 	}
 }
 
-// machineRuns does the first job that appears.
-func (w *world) machineRuns(phase v1alpha1.HostJobPhase) {
+// listener is an output that tells when something was written.
+type listener struct {
+	bytes.Buffer
+	want  string
+	heard chan struct{}
+	once  sync.Once
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	n, err := l.Buffer.Write(p)
+	if strings.Contains(l.String(), l.want) {
+		l.once.Do(func() { close(l.heard) })
+	}
+	return n, err
+}
+
+// machineRuns does the job, once somebody watches it.
+func (w *world) machineRuns(phase v1alpha1.HostJobPhase, watched <-chan struct{}) {
 	ctx := w.t.Context()
-	for ctx.Err() == nil {
-		jobs := &v1alpha1.HostJobList{}
-		if w.admin.List(ctx, jobs, client.InNamespace(w.namespace)) != nil || len(jobs.Items) == 0 {
-			time.Sleep(20 * time.Millisecond)
-			continue
-		}
-		j := &jobs.Items[0]
-		now := metav1.Now()
-		j.Status.Phase, j.Status.StartTime = v1alpha1.JobRunning, &now
-		j.Status.Progress = &v1alpha1.JobProgress{Percent: 40, BytesDone: 400, BytesTotal: 1000, UpdateTime: now}
-		if err := w.admin.Status().Update(ctx, j); err != nil {
-			return
-		}
-		time.Sleep(300 * time.Millisecond)
-		j.Status.Phase, j.Status.CompletionTime = phase, &now
-		if phase == v1alpha1.JobFailed {
-			j.Status.Result = &v1alpha1.JobResultStatus{Reason: "WrongPassword", Message: "look into the Secret"}
-		}
-		_ = w.admin.Status().Update(ctx, j)
+	select {
+	case <-watched:
+	case <-ctx.Done():
 		return
 	}
+	jobs := &v1alpha1.HostJobList{}
+	if w.admin.List(ctx, jobs, client.InNamespace(w.namespace)) != nil || len(jobs.Items) != 1 {
+		return
+	}
+	j := &jobs.Items[0]
+	now := metav1.Now()
+	j.Status.Phase, j.Status.StartTime = v1alpha1.JobRunning, &now
+	j.Status.Progress = &v1alpha1.JobProgress{Percent: 40, BytesDone: 400, BytesTotal: 1000, UpdateTime: now}
+	if w.admin.Status().Update(ctx, j) != nil {
+		return
+	}
+	j.Status.Phase, j.Status.CompletionTime = phase, &now
+	if phase == v1alpha1.JobFailed {
+		j.Status.Result = &v1alpha1.JobResultStatus{Reason: "WrongPassword", Message: "look into the Secret"}
+	}
+	_ = w.admin.Status().Update(ctx, j)
 }

@@ -138,7 +138,7 @@ func (a *App) snapshots() candidates {
 
 // namespaces lists those of the cluster, where the person may see them.
 func (a *App) namespaces(ctx context.Context, _ []string) []string {
-	config, err := a.config.ToRESTConfig()
+	config, err := a.restConfig()
 	if err != nil {
 		return nil
 	}

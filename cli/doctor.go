@@ -35,7 +35,7 @@ Exit code: 0 when nothing is wrong, 1 when something is, 2 when it could not be 
 			if err != nil {
 				return err
 			}
-			config, err := a.config.ToRESTConfig()
+			config, err := a.restConfig()
 			if err != nil {
 				return err
 			}

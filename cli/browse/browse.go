@@ -107,7 +107,7 @@ func (b *Browser) Diff(ctx context.Context, host *v1alpha1.Host, from, to Choice
 			return fmt.Sprintf("\n%s changed, %s added, %s removed; %s added, %s removed", terminal.Count(s.ChangedFiles, "file"), terminal.Count(s.FilesAdded, "file"),
 				terminal.Count(s.FilesRemoved, "file"), terminal.Bytes(s.BytesAdded), terminal.Bytes(s.BytesRemoved)), ""
 		}
-		return b.Terminal.Tint(diffTone(r.Modifier), fmt.Sprintf("%-5s", r.Modifier)) + terminal.OneLine(r.Path), r.Path
+		return b.Terminal.Tint(diffTone(r.Modifier), fmt.Sprintf("%-5s", terminal.OneLine(r.Modifier))) + terminal.OneLine(r.Path), r.Path
 	})
 }
 
@@ -133,7 +133,8 @@ func lines[T any](ctx context.Context, b *Browser, q query.Question, f terminal.
 			all = append(all, r)
 		case terminal.FormatName:
 			if name != "" {
-				return b.line(terminal.Harmless(name))
+				_, err := fmt.Fprintln(b.Terminal.Text(), name)
+				return err
 			}
 		default:
 			return b.line(line)

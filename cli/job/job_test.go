@@ -3,7 +3,10 @@ package job
 import (
 	"bytes"
 	"errors"
+	"io"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,13 +146,39 @@ func TestARateIsOfTheLastReports(t *testing.T) {
 }
 
 // watching starts a watch of a job that runs; what is answered to a question stands in answers.
-func watching(t *testing.T, answers string) (c client.WithWatch, j *v1alpha1.HostJob, i *terminal.Interrupts, out *bytes.Buffer, ended chan error) {
+func watching(t *testing.T, answers string) (c client.WithWatch, j *v1alpha1.HostJob, i *terminal.Interrupts, out *output, ended chan error) {
+	t.Helper()
+	if answers == "" {
+		return watchingWith(t, nil)
+	}
+	return watchingWith(t, strings.NewReader(answers))
+}
+
+// output can be read while it is written.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func watchingWith(t *testing.T, in io.Reader) (c client.WithWatch, j *v1alpha1.HostJob, i *terminal.Interrupts, out *output, ended chan error) {
 	t.Helper()
 	c = fake.NewClientBuilder().WithScheme(kube.Scheme()).WithStatusSubresource(&v1alpha1.HostJob{}).WithObjects(underWay(nil)).Build()
 	ctx, i := terminal.NewInterrupts(t.Context())
-	out = &bytes.Buffer{}
-	on := terminal.New(genericiooptions.IOStreams{In: strings.NewReader(answers), Out: out, ErrOut: out}, i)
-	on.Answers = answers != ""
+	out = &output{}
+	on := terminal.New(genericiooptions.IOStreams{In: in, Out: out, ErrOut: out}, i)
+	on.Answers = in != nil
 	j, ended = underWay(nil), make(chan error, 1)
 	caught := make(chan struct{})
 	w := &Watcher{Client: c, Terminal: on, Clock: signalled{clock.RealClock{}, caught}}
@@ -169,6 +198,30 @@ func (s signalled) NewTicker(d time.Duration) clock.Ticker {
 	return s.RealClock.NewTicker(d)
 }
 
+func TestABarMovesOnATerminalAndLeavesNothingBehind(t *testing.T) {
+	var out bytes.Buffer
+	on := terminal.New(genericiooptions.IOStreams{Out: &out, ErrOut: &out}, nil)
+	on.Interactive, on.Width = true, func() int { return 60 }
+	d := &display{w: &Watcher{Terminal: on, Clock: clock.RealClock{}}, meter: &Meter{}}
+	j := underWay(progress(1<<20, 4<<20, 0))
+	d.show(j)
+	j.Status.Progress = progress(2<<20, 4<<20, 10*time.Second)
+	d.show(j)
+	d.again(j)
+	d.clear()
+	j.Status.Phase = v1alpha1.JobSucceeded
+	d.again(j)
+	frames := strings.Split(out.String(), "\r")
+	if len(frames) != 5 || !strings.Contains(frames[1], "25%, 1.0 MiB of 4.0 MiB") || !strings.Contains(frames[2], "104.8 KiB/s") && !strings.Contains(frames[2], "102.4 KiB/s") || frames[4] != "\x1b[K" {
+		t.Errorf("drawn: %q", frames)
+	}
+	for _, f := range frames {
+		if n := len([]rune(strings.TrimSuffix(f, "\x1b[K"))); n >= 60 {
+			t.Errorf("%q has %d columns, and would wrap", f, n)
+		}
+	}
+}
+
 func TestCtrlCAsksWhatIsMeant(t *testing.T) {
 	t.Run("to stop watching", func(t *testing.T) {
 		c, j, i, out, ended := watching(t, "s\n")
@@ -178,6 +231,19 @@ func TestCtrlCAsksWhatIsMeant(t *testing.T) {
 		}
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(j), j); err != nil || j.Spec.Cancel {
 			t.Errorf("the job is cancelled: %v (%v), expected that it goes on", j.Spec.Cancel, err)
+		}
+	})
+	t.Run("twice, to stop at once", func(t *testing.T) {
+		read, write := io.Pipe() // nobody answers
+		defer write.Close()
+		_, _, i, out, ended := watchingWith(t, read)
+		i.Fire()
+		for asked := false; !asked; asked = strings.Contains(out.String(), "[s] ") {
+			runtime.Gosched()
+		}
+		i.Fire()
+		if err := <-ended; !errors.Is(err, ErrStopped) {
+			t.Errorf("got %v, expected that it stops watching", err)
 		}
 	})
 	t.Run("without a terminal it stops watching", func(t *testing.T) {

@@ -96,9 +96,14 @@ func (w *Watcher) tell(j *v1alpha1.HostJob) error {
 
 // interrupted asks what Ctrl-C means. Without somebody to ask it means to stop watching.
 func (w *Watcher) interrupted(ctx context.Context, j *v1alpha1.HostJob) error {
-	answer, err := w.Terminal.Choose(ctx, fmt.Sprintf("\n%s goes on by itself. [s]top watching, [c]ancel the job, or [w]atch on? [s] ", j.Name), "scw")
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	if i := w.Terminal.Interrupts; i != nil {
+		defer i.Catch(stop)() // a second Ctrl-C is an answer too
+	}
+	answer, err := w.Terminal.Choose(asking, fmt.Sprintf("\n%s goes on by itself. [s]top watching, [c]ancel the job, or [w]atch on? [s] ", j.Name), "scw")
 	switch {
-	case errors.Is(err, terminal.ErrNobodyToAsk) || err == nil && answer == 's':
+	case errors.Is(err, terminal.ErrNobodyToAsk), err == nil && answer == 's', asking.Err() != nil && ctx.Err() == nil:
 		w.Terminal.Notef("%s goes on. To see it: kubectl restic logs job/%s -n %s -f. To cancel it: kubectl restic cancel %s -n %s",
 			j.Name, j.Name, j.Namespace, j.Name, j.Namespace)
 		return ErrStopped

@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
@@ -58,8 +57,6 @@ func explainPlain(err error) error {
 	switch {
 	case meta.IsNoMatchError(err):
 		return fmt.Errorf("this cluster does not serve %s: restic-manager is not installed in it: %w", v1alpha1.GroupVersion, err)
-	case clientcmd.IsEmptyConfig(err):
-		return errors.New("there is no kubeconfig: set KUBECONFIG or --kubeconfig to the file that your cluster's administrators gave you")
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("the API server cannot be reached; check --context, and your network or VPN: %w", err)
 	}

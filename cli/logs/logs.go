@@ -101,7 +101,7 @@ func (v *Viewer) Show(ctx context.Context, t Target, o Options) error {
 	}
 	_, err := v.Asker.Log(ctx, t.Host, query.LogOptions{Query: q, Record: v.told}, v.Terminal.Text())
 	if err != nil && t.Job != nil && t.Job.Status.LogTail != "" && elsewhere(err) {
-		v.Terminal.Notef("%v.\nThis is the end of the log, as the cluster keeps it:", err)
+		v.Terminal.Notef("%s.\nThis is the end of the log, as the cluster keeps it:", terminal.Harmless(err.Error()))
 		_, err = fmt.Fprintln(v.Terminal.Text(), t.Job.Status.LogTail)
 	}
 	return err
