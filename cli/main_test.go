@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,20 +60,44 @@ func newWorld(t *testing.T) *world {
 	for _, role := range []string{"view", "edit", "admin"} {
 		w.bind(role, role)
 	}
-	env.Eventually(t, time.Minute, "the roles are in force", func(ctx context.Context) error {
-		config := cp.RESTConfig()
-		config.Impersonate.UserName, config.Impersonate.Groups = w.user("admin"), []string{"system:authenticated"}
-		person, err := kube.NewClient(config)
-		if err != nil {
-			return err
-		}
-		if err := person.List(ctx, &v1alpha1.HostQueryList{}, client.InNamespace(w.namespace)); err != nil {
-			return err
-		}
-		return person.Create(ctx, &v1alpha1.Host{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "probe"},
-			Spec: v1alpha1.HostSpec{Repository: v1alpha1.Repository{URL: "rest:https://backup.example.com/probe"}}}, client.DryRunAll)
-	})
+	env.Eventually(t, time.Minute, "roles and admission policies are in force", w.inForce)
 	return w
+}
+
+// inForce waits for the API server: it takes over a new role or policy some time after its creation.
+func (w *world) inForce(ctx context.Context) error {
+	as := func(role string) (client.Client, error) {
+		config := w.RESTConfig()
+		config.Impersonate.UserName, config.Impersonate.Groups = w.user(role), []string{"system:authenticated"}
+		return kube.NewClient(config)
+	}
+	admin, err := as("admin")
+	if err != nil {
+		return err
+	}
+	edit, err := as("edit")
+	if err != nil {
+		return err
+	}
+	meta := metav1.ObjectMeta{Namespace: w.namespace, Name: "probe"}
+	host := &v1alpha1.Host{ObjectMeta: meta, Spec: v1alpha1.HostSpec{Repository: v1alpha1.Repository{URL: "rest:https://backup.example.com/probe"}}}
+	if err := admin.Create(ctx, host, client.DryRunAll); err != nil {
+		return err
+	}
+	ref := v1alpha1.LocalReference{Name: "probe"}
+	content := func() *v1alpha1.HostQuery {
+		return &v1alpha1.HostQuery{ObjectMeta: meta, Spec: v1alpha1.HostQuerySpec{HostRef: ref, Kind: v1alpha1.QueryContent, PublicKey: make([]byte, 32), StreamSecretHash: strings.Repeat("0", 64)}}
+	}
+	if err := admin.Create(ctx, content(), client.DryRunAll); err != nil {
+		return err
+	}
+	restore := &v1alpha1.HostJob{ObjectMeta: meta, Spec: v1alpha1.HostJobSpec{HostRef: ref, Kind: v1alpha1.HostJobRestore, Restore: &v1alpha1.RestoreJob{Snapshot: "deadbeef"}}}
+	for what, object := range map[string]client.Object{"hostqueries/content": content(), "hostjobs/restore": restore} {
+		if err := edit.Create(ctx, object, client.DryRunAll); err == nil || !strings.Contains(err.Error(), what) {
+			return fmt.Errorf("%s by somebody who may not: %w", what, err)
+		}
+	}
+	return nil
 }
 
 func (w *world) rbac() client.Client {

@@ -44,8 +44,9 @@ func (w *Watcher) Watch(ctx context.Context, j *v1alpha1.HostJob) error {
 	}
 	states := make(chan *v1alpha1.HostJob)
 	ended := make(chan error, 1)
+	watched := j.DeepCopy() // j is this goroutine's
 	go func() {
-		ended <- kube.Until(ctx, w.Client, j.DeepCopy(), func(now *v1alpha1.HostJob) (bool, error) {
+		ended <- kube.Until(ctx, w.Client, watched, func(now *v1alpha1.HostJob) (bool, error) {
 			select {
 			case states <- now.DeepCopy():
 				return now.Status.Phase.Finished(), nil
