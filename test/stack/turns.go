@@ -28,7 +28,7 @@ func Turns(ctx context.Context, c client.Client, namespace string) (map[string][
 		}
 		told := turns[e.Regarding.Name]
 		if len(told) > 0 && told[len(told)-1] == e.Reason || e.Series != nil {
-			return nil, env.Permanent(fmt.Errorf("Host %s: %s is told twice: %s", e.Regarding.Name, e.Reason, e.Note))
+			return nil, env.Permanent(fmt.Errorf("%s of Host %s is told twice: %s", e.Reason, e.Regarding.Name, e.Note))
 		}
 		turns[e.Regarding.Name] = append(told, e.Reason)
 	}
