@@ -7,6 +7,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/api/wire/pack"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
 
@@ -29,6 +30,8 @@ type answer struct {
 	out    Outlet
 	credit *credit
 	clock  clock.Clock
+	// packs: chunks are made smaller. All but the content of files: see package pack.
+	packs bool
 	// life ends when nobody listens any more, work when the answer is to end.
 	life, work context.Context
 
@@ -109,6 +112,9 @@ func (a *answer) flush() error {
 
 // send waits for credit, of which so much must be left over. Only then the chunk takes its place in the sealed stream.
 func (a *answer) send(ctx context.Context, plaintext []byte, leave int64) error {
+	if a.packs {
+		plaintext = pack.Pack(plaintext)
+	}
 	if err := a.credit.await(ctx, int64(len(plaintext))+wire.ChunkOverhead+leave); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (s *stream) run(busy bool) {
 		s.out.Refuse(&wire.StreamClose{Stream: s.number, Reason: wire.RefusalInvalid})
 		return
 	}
-	a := &answer{stream: s.number, out: s.out, credit: s.credit, clock: o.Clock, life: s.life, work: work,
+	a := &answer{stream: s.number, packs: s.query.Kind != wire.QueryContent, out: s.out, credit: s.credit, clock: o.Clock, life: s.life, work: work,
 		sealer: sealer, most: s.answers.listing, waits: make(chan struct{}, 1)}
 	t := &task{stream: s, answer: a, ctx: work}
 	if err = s.begin(opening); err == nil {

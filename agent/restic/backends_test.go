@@ -196,7 +196,7 @@ func TestS3RefusalsWithRealRestic(t *testing.T) {
 				r := *shared
 				if c.want == restic.ErrUnreachable {
 					// The S3 library tries for four seconds by itself before restic says a word. An untrusted certificate is given up by itself.
-					r.UnreachableAfter = 6 * time.Second
+					r.UnreachableAfter = 12 * time.Second
 				}
 				_, err := r.Probe(t.Context(), c.repository, nil)
 				if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.reason) {

@@ -15,6 +15,8 @@ const (
 	ChunkRecords ChunkKind = 'R'
 	// ChunkData is a piece of a log or of a file.
 	ChunkData ChunkKind = 'D'
+	// ChunkPacked holds another chunk, compressed with S2: see package pack.
+	ChunkPacked ChunkKind = 'P'
 	// ChunkEnd is an AnswerEnd, and the last one.
 	ChunkEnd ChunkKind = 'E'
 )

@@ -13,6 +13,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/api/wire/pack"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
 
@@ -48,7 +49,11 @@ func (a *Asker) collect(ctx context.Context, query *v1alpha1.HostQuery, s *secre
 		if err != nil {
 			return problem(ProblemForged, err, "the answer of machine %s was changed on its way, or a piece of it is missing: %v", s.host, err)
 		}
-		if ended, err := r.take(plaintext, to); ended || err != nil {
+		chunk, err := pack.Unpack(plaintext)
+		if err != nil {
+			return problem(ProblemForged, err, "machine %s sent %v", s.host, err)
+		}
+		if ended, err := r.take(chunk, to); ended || err != nil {
 			return err
 		}
 	}

@@ -90,7 +90,7 @@ func TestColumnsAnswerTheFirstQuestion(t *testing.T) {
 	cp := installed(t)
 	namespace := cp.NewNamespace(t, "columns")
 	c := admin(t, cp)
-	for _, text := range []string{host, sourceGroup, schedule, repoMaintenance, backupJob, scheduleSet} {
+	for _, text := range []string{host, sourceGroup, schedule, repoMaintenance, backupJob, logQuery, scheduleSet} {
 		if err := c.Create(t.Context(), object(t, namespace, text)); err != nil {
 			t.Fatal(err)
 		}
@@ -110,6 +110,7 @@ func TestColumnsAnswerTheFirstQuestion(t *testing.T) {
 		"rsched": {"NAME CRON TIME ZONE SUSPEND READY HOSTS APPLIED SUCCEEDED FAILING NEVER RAN OVERDUE OLDEST SUCCESS AGE", "nightly 30 2 * * * UTC 0 0 0 0 0 0"},
 		"rmaint": {"NAME READY REPOSITORIES FAILING RUNNING FORGET PRUNE CHECK VERIFY AGE", "web-1 0 0 0 0 6 * * 0"},
 		"rjob":   {"NAME HOST KIND PHASE PERCENT STARTED AGE", "web-1 Backup"},
+		"rquery": {"NAME HOST KIND READY EXPIRES AGE", "web-1 Log"},
 		"rset":   {"NAME REVISION APPLIED TOMBSTONE GATEWAY REFUSAL AGE", "web-1 r1"},
 	} {
 		t.Run(short, func(t *testing.T) {

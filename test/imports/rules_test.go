@@ -79,6 +79,13 @@ var rules = []rule{
 		forbids: func(_ string, target pkg) bool { return !target.Standard && target.ImportPath != "api/wire" },
 	},
 	{
+		says:  "api/wire/pack imports api/wire, its compression and the standard library only",
+		about: in("api/wire/pack"),
+		forbids: func(_ string, target pkg) bool {
+			return !target.Standard && target.ImportPath != "api/wire" && target.ImportPath != "github.com/klauspost/compress/s2"
+		},
+	},
+	{
 		says:  "api/cronspec imports the cron library and the standard library only",
 		about: in("api/cronspec"),
 		forbids: func(_ string, target pkg) bool {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/api/wire/pack"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
 
@@ -153,6 +154,10 @@ func (a *Answer) Take(frame []byte) {
 	}
 	plaintext, err := a.opener.Open(chunk)
 	if err != nil {
+		a.t.Errorf("chunk %d: %v", a.frames, err)
+		return
+	}
+	if plaintext, err = pack.Unpack(plaintext); err != nil {
 		a.t.Errorf("chunk %d: %v", a.frames, err)
 		return
 	}
