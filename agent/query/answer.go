@@ -37,6 +37,7 @@ type answer struct {
 
 	mu       sync.Mutex
 	sealer   *seal.StreamSealer
+	packer   pack.Packer
 	chunk    []byte        // what waits for more
 	waits    chan struct{} // has room for one; filled when a chunk begins
 	listed   int64
@@ -113,7 +114,7 @@ func (a *answer) flush() error {
 // send waits for credit, of which so much must be left over. Only then the chunk takes its place in the sealed stream.
 func (a *answer) send(ctx context.Context, plaintext []byte, leave int64) error {
 	if a.packs {
-		plaintext = pack.Pack(plaintext)
+		plaintext = a.packer.Pack(plaintext)
 	}
 	if err := a.credit.await(ctx, int64(len(plaintext))+wire.ChunkOverhead+leave); err != nil {
 		return err

@@ -3,8 +3,8 @@
 //
 // # Use
 //
-//	sealed, err := sealer.Seal(pack.Pack(chunk))     // the machine
-//	chunk, err := pack.Unpack(plaintext)             // whoever asked
+//	sealed, err := sealer.Seal(packer.Pack(chunk))   // the machine
+//	chunk, err := pack.Unpack(plaintext)           // whoever asked
 //
 // # Trade-offs
 //
@@ -15,6 +15,7 @@ package pack
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -24,11 +25,15 @@ import (
 // least is what packing must save, in bytes, to be worth unpacking.
 const least = 64
 
-// Pack returns a chunk of kind wire.ChunkPacked that holds the given one, or the given one itself where that is hardly larger.
-func Pack(chunk []byte) []byte {
-	packed := make([]byte, 1+s2.MaxEncodedLen(len(chunk)))
-	packed[0] = byte(wire.ChunkPacked)
-	packed = packed[:1+len(s2.Encode(packed[1:], chunk))]
+// Packer packs the chunks of one answer, with memory that it uses again. The zero value is ready; not for concurrent use.
+type Packer struct{ buffer []byte }
+
+// Pack returns a chunk of kind wire.ChunkPacked that holds the given one, or the given one itself where that is hardly larger. What it returns is good until the next
+// call.
+func (p *Packer) Pack(chunk []byte) []byte {
+	p.buffer = slices.Grow(p.buffer[:0], 1+s2.MaxEncodedLen(len(chunk)))
+	packed := append(p.buffer, byte(wire.ChunkPacked))
+	packed = packed[:1+len(s2.Encode(packed[1:cap(packed)], chunk))]
 	if len(packed)+least > len(chunk) {
 		return chunk
 	}

@@ -16,6 +16,7 @@ func TestWhatIsPackedComesBack(t *testing.T) {
 	if _, err := rand.Read(random); err != nil {
 		t.Fatal(err)
 	}
+	var packer Packer
 	for name, test := range map[string]struct {
 		chunk   []byte
 		smaller bool
@@ -27,7 +28,7 @@ func TestWhatIsPackedComesBack(t *testing.T) {
 		"a full chunk":         {append([]byte{'R'}, bytes.Repeat([]byte("x"), wire.MaxChunk-1)...), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			packed := Pack(test.chunk)
+			packed := packer.Pack(test.chunk)
 			if got := len(packed) < len(test.chunk); got != test.smaller {
 				t.Errorf("%d bytes became %d", len(test.chunk), len(packed))
 			}
@@ -58,7 +59,8 @@ func TestWhatIsNoPackedChunkIsRefused(t *testing.T) {
 func BenchmarkPack(b *testing.B) {
 	chunk := []byte("D" + strings.Repeat("2026-03-01T01:30:00.000Z new       /srv/data/folder-0042/file-004217.dat, saved in 0.217s (130727 B added)\n", 1000))
 	b.SetBytes(int64(len(chunk)))
+	var packer Packer
 	for b.Loop() {
-		Pack(chunk)
+		packer.Pack(chunk)
 	}
 }
