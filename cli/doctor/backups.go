@@ -28,6 +28,8 @@ func (j *judgement) schedule() {
 	switch {
 	case len(groups) == 0 && len(fired) == 0:
 		j.wrong(LinkSchedule, j.kubectl("get sourcegroups -o yaml"), "no source group means this host: hostRef or hostSelector of none fits its name and labels (%s)", labels.Set(j.Host.Labels))
+	case len(fired) == 0 && j.Host.Spec.Identity == nil:
+		j.skip(LinkSchedule, "what fires here is told once a machine is enrolled")
 	case len(fired) == 0:
 		j.wrong(LinkSchedule, j.kubectl("get schedules -o yaml"), "no schedule fires a group of this host (%s): nothing is backed up", strings.Join(groups, ", "))
 	case suspended && !j.Host.Spec.Suspend:

@@ -114,6 +114,9 @@ func TestEachBrokenSetUpIsNamed(t *testing.T) {
 			f.Host.Spec.Identity = nil
 			set(f.Host, v1alpha1.ConditionEnrolled, "False", v1alpha1.ReasonTokenMinted, "waiting")
 		}, LinkEnrolment, Wrong, "not run on it yet", "enroll web-1"},
+		{"nobody enrolled, so that nothing is known of schedules", func(f *Facts) {
+			f.Host.Spec.Identity, f.Host.Status.Schedules = nil, nil
+		}, LinkSchedule, Skipped, "once a machine is enrolled", ""},
 		{"the token expired", func(f *Facts) {
 			f.Host.Spec.Identity = nil
 			set(f.Host, v1alpha1.ConditionEnrolled, "False", v1alpha1.ReasonTokenExpired, "expired")
