@@ -114,9 +114,6 @@ func TestEachBrokenSetUpIsNamed(t *testing.T) {
 			f.Host.Spec.Identity = nil
 			set(f.Host, v1alpha1.ConditionEnrolled, "False", v1alpha1.ReasonTokenMinted, "waiting")
 		}, LinkEnrolment, Wrong, "not run on it yet", "enroll web-1"},
-		{"nobody enrolled, so that nothing is known of schedules", func(f *Facts) {
-			f.Host.Spec.Identity, f.Host.Status.Schedules = nil, nil
-		}, LinkSchedule, Skipped, "once a machine is enrolled", ""},
 		{"the token expired", func(f *Facts) {
 			f.Host.Spec.Identity = nil
 			set(f.Host, v1alpha1.ConditionEnrolled, "False", v1alpha1.ReasonTokenExpired, "expired")
@@ -198,5 +195,15 @@ func TestEachBrokenSetUpIsNamed(t *testing.T) {
 			}
 			t.Error("nothing is found")
 		})
+	}
+}
+
+func TestNoScheduleIsBlamedBeforeAMachineIsEnrolled(t *testing.T) {
+	f := healthy()
+	f.Host.Spec.Identity, f.Host.Status.Schedules = nil, nil
+	for _, found := range Judge(f) {
+		if found.Link == LinkSchedule && found.Verdict != Skipped {
+			t.Errorf("got %+v", found)
+		}
 	}
 }
