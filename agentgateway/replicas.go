@@ -9,6 +9,7 @@ import (
 	"net"
 
 	"github.com/restic-manager/restic-manager/agentgateway/stream/relay"
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,7 +45,7 @@ func (g *Gateway) relayAnnotations() map[string]string {
 		g.o.Logger.Warn("other replicas cannot relay to this one", "error", err)
 		return nil
 	}
-	return map[string]string{v1alpha1.AnnotationRelayAddress: g.o.RelayAddress, v1alpha1.AnnotationRelayPin: relay.Pin(leaf)}
+	return map[string]string{v1alpha1.AnnotationRelayAddress: g.o.RelayAddress, v1alpha1.AnnotationRelayPin: tlspin.Pin(leaf)}
 }
 
 // reachable is a listener's own address, if others can use it: one that listens on every address does not know which.

@@ -13,7 +13,7 @@ import (
 // Prefix begins every pin.
 const Prefix = "sha256:"
 
-// Pin of a certificate, for tests and for people who write one down.
+// Pin names the public key of a certificate: what a flag, a token or a Lease tells others to expect.
 func Pin(certificate *x509.Certificate) string {
 	sum := sha256.Sum256(certificate.RawSubjectPublicKeyInfo)
 	return Prefix + base64.StdEncoding.EncodeToString(sum[:])

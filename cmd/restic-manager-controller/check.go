@@ -1,15 +1,15 @@
 package main
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"time"
+
+	"github.com/restic-manager/restic-manager/api/tlspin"
 )
 
 const (
@@ -73,8 +73,7 @@ func pinsOf(file string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: certificate %d does not parse: %w", file, len(pins)+1, err)
 		}
-		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-		pins = append(pins, "sha256:"+base64.StdEncoding.EncodeToString(sum[:]))
+		pins = append(pins, tlspin.Pin(cert))
 	}
 	switch {
 	case len(pins) == 0:

@@ -2,10 +2,8 @@ package relay
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agentgateway/stream"
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -26,7 +25,7 @@ type Replica struct {
 	Instance string
 	// Address is host:port.
 	Address string
-	// Pin is the Pin of its serving certificate.
+	// Pin is the tlspin.Pin of its serving certificate.
 	Pin string
 }
 
@@ -34,12 +33,6 @@ type Replica struct {
 type Query struct {
 	Namespace, Name string
 	Secret          []byte
-}
-
-// Pin names the public key of a certificate: "sha256:" and the base64 of the hash of its SubjectPublicKeyInfo.
-func Pin(certificate *x509.Certificate) string {
-	sum := sha256.Sum256(certificate.RawSubjectPublicKeyInfo)
-	return "sha256:" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // Dial begins to collect an answer from another replica. A *wire.Error is the replica's own.
@@ -70,7 +63,7 @@ func trust(pin string) *tls.Config {
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // #nosec G402 -- VerifyConnection does it, by the key
 		VerifyConnection: func(state tls.ConnectionState) error {
-			if pin == "" || subtle.ConstantTimeCompare([]byte(Pin(state.PeerCertificates[0])), []byte(pin)) != 1 {
+			if pin == "" || subtle.ConstantTimeCompare([]byte(tlspin.Pin(state.PeerCertificates[0])), []byte(pin)) != 1 {
 				return errors.New("the certificate of the other replica is not the one in its Lease")
 			}
 			return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agentgateway/stream"
+	"github.com/restic-manager/restic-manager/api/tlspin"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -22,7 +23,7 @@ func other(t *testing.T, handle http.HandlerFunc) Replica {
 	t.Helper()
 	server := httptest.NewTLSServer(handle)
 	t.Cleanup(server.Close)
-	return Replica{Instance: "gw-2", Address: server.Listener.Addr().String(), Pin: Pin(server.Certificate())}
+	return Replica{Instance: "gw-2", Address: server.Listener.Addr().String(), Pin: tlspin.Pin(server.Certificate())}
 }
 
 // answering writes some chunks and closes.
