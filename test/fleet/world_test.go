@@ -53,7 +53,7 @@ func newWorld(t *testing.T, behaviour swarm.Behaviour) *world {
 	t.Cleanup(func() {
 		w.must(w.Stack.Stop())
 		if t.Failed() {
-			w.showLogs()
+			w.Stack.ShowLogs(t)
 		}
 	})
 	w.Stack.Spread()
@@ -83,15 +83,6 @@ func (w *world) must(err error) {
 	w.Helper()
 	if err != nil {
 		w.Fatal(err)
-	}
-}
-
-func (w *world) showLogs() {
-	files, _ := filepath.Glob(w.LogFile("*"))
-	for _, file := range files {
-		if raw, err := os.ReadFile(file); err == nil {
-			w.Logf("--- end of %s\n%s", filepath.Base(file), raw[max(0, len(raw)-4096):])
-		}
 	}
 }
 

@@ -35,12 +35,8 @@ type world struct {
 }
 
 func newWorld(t testing.TB, name string) *world {
-	s, c := theStack(t)
-	t.Cleanup(func() {
-		if t.Failed() {
-			logs(t, s)
-		}
-	})
+	s, c := shared.Get(t)
+	s.Spread()
 	return &world{TB: t, Stack: s, Client: c, ns: s.CP.NewNamespace(t, name)}
 }
 
