@@ -22,14 +22,14 @@ func (r *Run) terminal() []step {
 	}
 }
 
-// kubectlRestic runs a command of the plugin and shows it with what it prints.
-func (r *Run) kubectlRestic(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(r.Stack.BinDir, "kubectl-restic"), append([]string{"-n", Namespace}, args...)...)
+// kubectlRestic runs a command of the plugin in a namespace and shows it with what it prints.
+func (r *Run) kubectlRestic(ctx context.Context, namespace string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(r.Stack.BinDir, "kubectl-restic"), append([]string{"-n", namespace}, args...)...)
 	cmd.Env = []string{"KUBECONFIG=" + r.Stack.CP.AdminKubeconfig, "HOME=" + r.Stack.Dir, "PATH=/usr/bin:/bin"}
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	err := cmd.Run()
-	r.Print("   $ kubectl restic -n %s %s\n%s", Namespace, strings.Join(args, " "), indent(head(out.String()+problems.String(), 12)))
+	r.Print("   $ kubectl restic -n %s %s\n%s", namespace, strings.Join(args, " "), indent(head(out.String()+problems.String(), 12)))
 	if err != nil {
 		return "", fmt.Errorf("kubectl restic %s: %w: %s", args[0], err, problems.String())
 	}
@@ -45,9 +45,9 @@ func head(text string, lines int) string {
 	return strings.Join(all[:lines], "") + fmt.Sprintf("… (%d lines more)\n", strings.Count(all[lines], "\n"))
 }
 
-// atAGlance looks at the fleet, in which not all is well: an earlier act left a backup that could not read a file.
+// atAGlance looks at the fleet of the act before, in which all is well: anything else would be another exit code.
 func (r *Run) atAGlance(ctx context.Context) (string, error) {
-	out, err := r.kubectlRestic(ctx, "status", "-n", FleetNamespace)
+	out, err := r.kubectlRestic(ctx, FleetNamespace, "status")
 	if err != nil {
 		return "", err
 	}
@@ -60,10 +60,10 @@ func (r *Run) atAGlance(ctx context.Context) (string, error) {
 }
 
 func (r *Run) runAndLog(ctx context.Context) (string, error) {
-	if _, err := r.kubectlRestic(ctx, "run", "backup", Host, "--group", Group, "--wait"); err != nil {
+	if _, err := r.kubectlRestic(ctx, Namespace, "run", "backup", Host, "--group", Group, "--wait"); err != nil {
 		return "", err
 	}
-	log, err := r.kubectlRestic(ctx, "logs", Host, "--group", Group)
+	log, err := r.kubectlRestic(ctx, Namespace, "logs", Host, "--group", Group)
 	if err != nil {
 		return "", err
 	}
@@ -74,17 +74,17 @@ func (r *Run) runAndLog(ctx context.Context) (string, error) {
 }
 
 func (r *Run) browse(ctx context.Context) (string, error) {
-	if _, err := r.kubectlRestic(ctx, "snapshots", Host, "--group", Group); err != nil {
+	if _, err := r.kubectlRestic(ctx, Namespace, "snapshots", Host, "--group", Group); err != nil {
 		return "", err
 	}
 	wanted := filepath.Join(r.Source, "found-again.txt")
 	if err := os.WriteFile(wanted, []byte("needed at two in the morning\n"), 0o644); err != nil {
 		return "", err
 	}
-	if _, err := r.kubectlRestic(ctx, "run", "backup", Host, "--group", Group, "--wait"); err != nil {
+	if _, err := r.kubectlRestic(ctx, Namespace, "run", "backup", Host, "--group", Group, "--wait"); err != nil {
 		return "", err
 	}
-	out, err := r.kubectlRestic(ctx, "find", Host, "found-*.txt")
+	out, err := r.kubectlRestic(ctx, Namespace, "find", Host, "found-*.txt")
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +96,7 @@ func (r *Run) browse(ctx context.Context) (string, error) {
 
 func (r *Run) restoreHere(ctx context.Context) (string, error) {
 	here := filepath.Join(r.Stack.Dir, "terminal")
-	if _, err := r.kubectlRestic(ctx, "restore", Host, "--group", Group, r.Source, "--to-local", here, "--yes"); err != nil {
+	if _, err := r.kubectlRestic(ctx, Namespace, "restore", Host, "--group", Group, r.Source, "--to-local", here, "--yes"); err != nil {
 		return "", err
 	}
 	diffs, err := tree.CompareArchived(r.Source, filepath.Join(here, r.Source), 20)
