@@ -23,6 +23,9 @@ const (
 	DefaultTimeout = 5 * time.Minute
 	// defaultRetry is the wait between two requests when the gateway names none.
 	defaultRetry = 2 * time.Second
+	// recordPatience is how long a gateway may not know a token yet: the controllers write it into the Secret first and into the Host's status,
+	// which the gateway reads, next. A person never is that fast; a script that waits for the Secret is.
+	recordPatience = 10 * time.Second
 	// skewLimit is the difference of clocks that is worth a word.
 	skewLimit = 5 * time.Minute
 	// maxAnswer bounds the gateway's answer.
@@ -142,7 +145,8 @@ func (e *enrolment) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deadline := e.o.Clock.Now().Add(e.o.Timeout)
+	began := e.o.Clock.Now()
+	deadline, recorded := began.Add(e.o.Timeout), began.Add(recordPatience)
 	e.say(fmt.Sprintf("asking %s to enrol this machine as Host %s", e.token.URL, e.token.Host))
 	for {
 		wait, err := e.ask(ctx, body)
@@ -153,7 +157,7 @@ func (e *enrolment) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fail(CauseStopped, "stopped before there was a verdict; run the same command line again to go on")
 		}
-		temporary := err != nil && errors.As(err, &f) && f.Cause == CauseGateway && wait > 0
+		temporary := err != nil && wait > 0 && errors.As(err, &f) && (f.Cause == CauseGateway || f.Cause == CauseTokenUnknown && e.o.Clock.Now().Before(recorded))
 		if err != nil && !temporary {
 			return err
 		}
@@ -305,7 +309,7 @@ func (e *enrolment) refusal(response *http.Response, raw []byte) (time.Duration,
 			return 0, fail(CauseTokenExpired, "the gateway does not know this token, which expired at %s (this machine's clock says %s): %s",
 				e.token.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), newToken(e.token.Host))
 		}
-		return 0, fail(CauseTokenUnknown, "the gateway does not know this token: a newer one was minted, or the Host %s was deleted or made anew; %s", host, newToken(e.token.Host))
+		return defaultRetry, fail(CauseTokenUnknown, "the gateway does not know this token: a newer one was minted, or the Host %s was deleted or made anew; %s", host, newToken(e.token.Host))
 	case wire.CodeBusy:
 		return max(defaultRetry, time.Duration(refused.RetryAfterSeconds)*time.Second), fail(CauseGateway, "the gateway is busy")
 	case wire.CodeProtocolTooOld:

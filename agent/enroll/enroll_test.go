@@ -217,6 +217,23 @@ func TestAMachineEnrols(t *testing.T) {
 	}
 }
 
+func TestATokenThatTheGatewayDoesNotKnowYetIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	b.answer = func(w http.ResponseWriter, r wire.EnrolRequest) {
+		if len(b.requests) < 3 {
+			refuse(403, wire.Error{Code: wire.CodeTokenUnknown, Message: "no"})(w, r)
+			return
+		}
+		b.verdict(w, b.approval(r))
+	}
+	if _, err := b.run(b.options()); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.requests) != 3 {
+		t.Errorf("%d requests were made, want 3", len(b.requests))
+	}
+}
+
 func TestFailuresSayWhatToDo(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
