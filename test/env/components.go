@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -140,7 +141,7 @@ func (c *ControlPlane) controllerManagerCommand() Command {
 	return Command{
 		Args: []string{
 			"--kubeconfig=" + kubeconfig,
-			"--controllers=" + strings.Join(controllers, ","),
+			"--controllers=" + strings.Join(slices.Concat(controllers, c.options.Controllers), ","),
 			"--use-service-account-credentials",
 			"--service-account-private-key-file=" + c.pki.serviceAccountKey,
 			"--root-ca-file=" + c.pki.ca.CertFile,

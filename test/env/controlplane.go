@@ -22,6 +22,9 @@ type Options struct {
 	// manager starts, so that the garbage collector knows them from the beginning.
 	CRDs []string
 
+	// Controllers of the controller manager beside those that every control plane has.
+	Controllers []string
+
 	Detach bool                             // outlive this process
 	Log    func(format string, args ...any) // progress, default: none
 }

@@ -21,13 +21,16 @@ type Balancer struct {
 	open     map[net.Conn]struct{}
 }
 
-// NewBalancer listens on loopback and relays to backend.
-func NewBalancer(backend string) (*Balancer, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+// NewBalancer listens on a free port of loopback and relays to backend.
+func NewBalancer(backend string) (*Balancer, error) { return NewBalancerAt("127.0.0.1:0", backend) }
+
+// NewBalancerAt listens on an address and relays to backends in turn.
+func NewBalancerAt(address string, backends ...string) (*Balancer, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	b := &Balancer{listener: listener, backends: []string{backend}, open: map[net.Conn]struct{}{}}
+	b := &Balancer{listener: listener, backends: backends, open: map[net.Conn]struct{}{}}
 	b.wg.Go(b.accept)
 	return b, nil
 }
