@@ -211,6 +211,9 @@ func (c *ControlPlane) Running() bool { return c.apiServer.PID() != 0 }
 // URL returns the API server's address.
 func (c *ControlPlane) URL() string { return "https://" + loopback(c.state.APIServerPort) }
 
+// EtcdURL returns where etcd serves its clients, without TLS.
+func (c *ControlPlane) EtcdURL() string { return "http://" + loopback(c.state.EtcdPort) }
+
 // RESTConfig returns the admin's client configuration: a member of system:masters, without a client-side rate limit.
 func (c *ControlPlane) RESTConfig() *rest.Config {
 	return &rest.Config{

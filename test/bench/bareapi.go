@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/test/env"
+)
+
+// bareGroup has copies of our kinds, which nobody watches: what one write costs without an operator.
+const bareGroup = "bare.restic-manager.io"
+
+// installBare adds the copies of Host and ScheduleSet.
+func (w *world) installBare() error {
+	root, err := env.Root()
+	if err != nil {
+		return err
+	}
+	for _, kind := range []string{"hosts", "schedulesets"} {
+		raw, err := os.ReadFile(filepath.Join(root, "config/crd/bases/backup.restic-manager.io_"+kind+".yaml"))
+		if err != nil {
+			return err
+		}
+		text := strings.ReplaceAll(string(raw), "backup.restic-manager.io", bareGroup)
+		file := filepath.Join(w.Dir, kind+".yaml")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+		if err := w.CP.InstallCRDs(w.ctx, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bareObject is the i-th copy of an object of ours.
+func bareObject(kind string, i int) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(schema.GroupVersionKind{Group: bareGroup, Version: "v1alpha1", Kind: kind})
+	u.SetNamespace(namespace)
+	u.SetName(fmt.Sprintf("bare-%d", i))
+	return u
+}
+
+// copySets makes a copy of every agent's ScheduleSet, with its status.
+func (w *world) copySets() error {
+	if err := w.installBare(); err != nil {
+		return err
+	}
+	return concurrently(w.count, atOnce, func(i int) error {
+		original := &unstructured.Unstructured{}
+		original.SetGroupVersionKind(schema.GroupVersionKind{Group: "backup.restic-manager.io", Version: "v1alpha1", Kind: "ScheduleSet"})
+		if err := w.Get(w.ctx, client.ObjectKey{Namespace: namespace, Name: w.fleet.Agent(i).Name()}, original); err != nil {
+			return err
+		}
+		bare := bareObject("ScheduleSet", i)
+		bare.Object["spec"] = original.Object["spec"]
+		if err := w.Create(w.ctx, bare); err != nil {
+			return err
+		}
+		bare.Object["status"] = original.Object["status"]
+		return w.Status().Update(w.ctx, bare)
+	})
+}
+
+// bareStatus is one patch of the status of a copy, and how long it takes.
+func (w *world) bareStatus(ctx context.Context, i int) (time.Duration, error) {
+	patch := fmt.Appendf(nil, `{"status":{"appliedRevision":"%d"}}`, time.Now().UnixNano())
+	began := time.Now()
+	err := w.Status().Patch(ctx, bareObject("ScheduleSet", i), client.RawPatch(types.MergePatchType, patch))
+	return time.Since(began), err
+}
+
+// bareSpec writes the signature of a copy anew, and with it the whole object.
+func (w *world) bareSpec(ctx context.Context, i int) error {
+	patch := fmt.Appendf(nil, `{"spec":{"revision":"%016x"}}`, time.Now().UnixNano())
+	return w.Patch(ctx, bareObject("ScheduleSet", i), client.RawPatch(types.MergePatchType, patch))
+}

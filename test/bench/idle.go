@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	heartbeat = 30 * time.Second
+	// window is how long a quiet fleet is watched.
+	window = 90 * time.Second
+)
+
+// idle measures what a connected fleet costs while nothing happens: memory and CPU of the gateway, against the bare server with the same connections and
+// heartbeats; and the writes of the operator in that time.
+func idle(w *world) ([]row, error) {
+	bareMemory, bareCPU, err := w.idleBare()
+	if err != nil {
+		return nil, err
+	}
+	mark, err := w.CP.AuditMark()
+	if err != nil {
+		return nil, err
+	}
+	used, err := watched(w.ctx, w.gatewayPIDs())
+	if err != nil {
+		return nil, err
+	}
+	memory, err := total(w.gatewayPIDs(), resident)
+	if err != nil {
+		return nil, err
+	}
+	writes, err := w.writes(mark)
+	if err != nil {
+		return nil, err
+	}
+	each := func(s size) size { return s / size(w.count) }
+	core := float64(used) / float64(window) * 100
+	leases := writes.Of("leases")
+	rows := []row{
+		within("gateway memory per idle agent", each(memory), each(bareMemory), float64(memory)/float64(bareMemory), 1.4),
+		within("gateway CPU for heartbeats, of one core", share(core), share(float64(bareCPU)/float64(window)*100), ratio(used, bareCPU), 1.5),
+		below("the same, alone", share(core).String(), core, 2, "≤ 2 % of a core"),
+		below("API writes of a quiet fleet but Leases", fmt.Sprintf("%d in %s", writes.Total()-leases, window), float64(writes.Total()-leases), 0, "0"),
+	}
+	rows[3].note = fmt.Sprintf("%d renewals of Leases", leases)
+	return rows, nil
+}
+
+func (w *world) idleBare() (memory size, used time.Duration, err error) {
+	b, err := w.startBare()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() {
+		if stopErr := b.stop(); err == nil {
+			err = stopErr
+		}
+	}()
+	if _, err := b.dial(w.ctx, w.count); err != nil {
+		return 0, 0, err
+	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	beating := make(chan error, 1)
+	go func() { beating <- b.beat(ctx, heartbeat) }()
+	used, err = watched(w.ctx, []int{b.PID()})
+	cancel()
+	if beatErr := <-beating; err == nil {
+		err = beatErr
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	memory, err = resident(b.PID())
+	return memory, used, err
+}
+
+// watched is the CPU that processes use during the window, after a while to come to rest.
+func watched(ctx context.Context, pids []int) (time.Duration, error) {
+	if err := sleep(ctx, heartbeat); err != nil {
+		return 0, err
+	}
+	before, err := total(pids, cpu)
+	if err != nil {
+		return 0, err
+	}
+	if err := sleep(ctx, window); err != nil {
+		return 0, err
+	}
+	after, err := total(pids, cpu)
+	return after - before, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// share of one core, in percent.
+type share float64
+
+func (s share) String() string { return fmt.Sprintf("%.2f %%", float64(s)) }
+
+func ratio(a, b time.Duration) float64 {
+	if b <= 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}

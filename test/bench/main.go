@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// scene is a part of the benchmark.
+type scene struct {
+	name string
+	run  func(*world) ([]row, error)
+}
+
+// scenes in the order in which they run: what changes the fleet for good comes last.
+var scenes = []scene{
+	{"idle", idle}, {"change", change}, {"backups", backups}, {"store", store}, {"wave", wave}, {"storm", storm}, {"restart", restart},
+}
+
+func main() {
+	if isBareRole(os.Args) {
+		fmt.Fprintln(os.Stderr, serveBare(os.Args[2], os.Args[3], os.Args[4]))
+		os.Exit(1)
+	}
+	agents := flag.Int("agents", 2000, "simulated agents")
+	page := flag.String("page", "", "file whose tables, between the marks of this program, are written anew")
+	keep := flag.Bool("keep", false, "keep the folder with logs")
+	flag.Usage = func() {
+		fmt.Fprintf(flag.CommandLine.Output(), "usage: bench [flags] [scene...]\nscenes: %s\n", strings.Join(names(), ", "))
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *agents, *page, *keep, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func names() []string {
+	var all []string
+	for _, s := range scenes {
+		all = append(all, s.name)
+	}
+	return all
+}
+
+func run(ctx context.Context, agents int, page string, keep bool, want []string) (err error) {
+	for _, name := range want {
+		if !slices.Contains(names(), name) {
+			return fmt.Errorf("there is no scene %q: they are %s", name, strings.Join(names(), ", "))
+		}
+	}
+	dir, err := os.MkdirTemp("", "restic-manager-bench-")
+	if err != nil {
+		return err
+	}
+	if !keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	w, err := newWorld(ctx, dir, agents)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	var rows []row
+	for _, s := range scenes {
+		if len(want) > 0 && !slices.Contains(want, s.name) {
+			continue
+		}
+		began := time.Now()
+		w.logf("scene %s", s.name)
+		got, err := s.run(w)
+		if err != nil {
+			return fmt.Errorf("scene %s: %w", s.name, err)
+		}
+		w.logf("scene %s took %s\n%s", s.name, span(time.Since(began)), terminal(got))
+		rows = append(rows, got...)
+	}
+	fmt.Println(title(agents))
+	fmt.Print(terminal(rows))
+	if page == "" {
+		return nil
+	}
+	return writePage(page, fmt.Sprintf("swarm-%d", agents), title(agents)+"\n\n"+markdown(rows))
+}
+
+func logf(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/test/swarm"
+)
+
+// storm measures the return of the whole fleet after every gateway was killed: until all agents are connected and current, and status says so; against the
+// slower of as many bare TLS dials and as many bare patches of a status.
+func storm(w *world) ([]row, error) {
+	dials, err := w.bareDials()
+	if err != nil {
+		return nil, err
+	}
+	patches, err := w.barePatches()
+	if err != nil {
+		return nil, err
+	}
+	steady, err := total(w.gatewayPIDs(), resident)
+	if err != nil {
+		return nil, err
+	}
+	before := w.fleet.Counts()
+	killed := time.Now()
+	for _, g := range w.Replicas {
+		if err := g.Kill(); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range w.Replicas {
+		if err := g.Start(w.ctx); err != nil {
+			return nil, err
+		}
+	}
+	up := time.Now()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	want := before.Sessions + int64(w.count)
+	if err := w.fleet.Wait(ctx, "all agents are back", func(a *swarm.Agent) bool { return a.Connected() && a.Idle() }); err != nil {
+		return nil, err
+	}
+	if err := w.poll(ctx, "status of all connections", func() (string, error) { return w.notBack(ctx, killed, want) }); err != nil {
+		return nil, err
+	}
+	took := time.Since(up)
+	highest, err := total(w.gatewayPIDs(), peak)
+	if err != nil {
+		return nil, err
+	}
+	slower := max(dials, patches)
+	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
+	r.note = fmt.Sprintf("dials %s, patches %s; from the gateway's own start, which took %s", span(dials), span(patches), span(up.Sub(killed)))
+	m := within("gateway memory at its peak meanwhile", highest, steady, float64(highest)/float64(steady), 2)
+	m.note = "baseline: the same fleet at rest"
+	return []row{r, m}, nil
+}
+
+// notBack tells what is missing: sessions, or their record in the API.
+func (w *world) notBack(ctx context.Context, since time.Time, sessions int64) (string, error) {
+	if got := w.fleet.Counts().Sessions; got < sessions {
+		return fmt.Sprintf("%d sessions of %d", got, sessions), nil
+	}
+	var sets v1alpha1.ScheduleSetList
+	if err := w.List(ctx, &sets, client.InNamespace(namespace)); err != nil {
+		return "", err
+	}
+	missing := 0
+	for i := range sets.Items {
+		s := &sets.Items[i]
+		c := s.Status.Connection
+		if c == nil || c.DisconnectedTime != nil || c.ConnectedTime.Time.Before(since.Truncate(time.Second)) || s.Status.AppliedRevision != s.Spec.Revision {
+			missing++
+		}
+	}
+	if missing > 0 {
+		return fmt.Sprintf("%d of %d connections are not in status", missing, len(sets.Items)), nil
+	}
+	return "", nil
+}
+
+func (w *world) bareDials() (took time.Duration, err error) {
+	b, err := w.startBare()
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if stopErr := b.stop(); err == nil {
+			err = stopErr
+		}
+	}()
+	return b.dial(w.ctx, w.count)
+}
+
+func (w *world) barePatches() (time.Duration, error) {
+	began := time.Now()
+	err := concurrently(w.count, atOnce, func(i int) error {
+		_, err := w.bareStatus(w.ctx, i)
+		return err
+	})
+	return time.Since(began), err
+}

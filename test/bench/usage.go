@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ticks are the units in which the kernel counts CPU; a second has a hundred on every Linux.
+const ticks = 10 * time.Millisecond
+
+// cpu is what a process has used, in user mode and in the kernel.
+func cpu(pid int) (time.Duration, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// After the name, which may hold anything.
+	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+	var sum time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(n) * ticks
+	}
+	return sum, nil
+}
+
+// resident is what a process holds in memory now; peak the most it ever did since reset.
+func resident(pid int) (size, error) { return memory(pid, "VmRSS") }
+func peak(pid int) (size, error)     { return memory(pid, "VmHWM") }
+
+// resetPeak lets peak begin anew.
+func resetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+}
+
+func memory(pid int, what string) (size, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		var kilobytes int64
+		if n, _ := fmt.Sscanf(line, what+": %d kB", &kilobytes); n == 1 {
+			return size(kilobytes << 10), nil
+		}
+	}
+	return 0, fmt.Errorf("the kernel tells no %s of process %d", what, pid)
+}
+
+// total sums a figure over processes.
+func total[T size | time.Duration](pids []int, of func(int) (T, error)) (T, error) {
+	var sum T
+	for _, pid := range pids {
+		n, err := of(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/stack"
+	"github.com/restic-manager/restic-manager/test/swarm"
+)
+
+const (
+	namespace = "bench"
+	groups    = 10
+	schedules = 3
+	// rarely is when schedules fire by themselves: not while this runs.
+	rarely = "0 3 29 2 *"
+	// patience is for one step; at some ten thousand agents on two cores it takes minutes.
+	patience = 20 * time.Minute
+)
+
+// world is the whole operator with its fleet.
+type world struct {
+	*stack.Stack
+	client.Client
+	ctx   context.Context
+	fleet *swarm.Fleet
+	count int
+}
+
+func (w *world) logf(format string, args ...any) { logf(format, args...) }
+
+func newWorld(ctx context.Context, dir string, count int) (*world, error) {
+	w := &world{ctx: ctx, count: count}
+	bin, err := stack.Build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if w.Stack, err = stack.Start(ctx, stack.Options{Dir: dir, BinDir: bin, Log: w.logf}); err != nil {
+		return nil, err
+	}
+	if err := w.settle(); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+// settle creates everything and waits until all agents are connected and have acknowledged their sets.
+func (w *world) settle() (err error) {
+	if w.Client, err = stack.NewClient(w.CP.RESTConfig()); err != nil {
+		return err
+	}
+	keys, err := w.SigningKeys(w.ctx)
+	if err != nil {
+		return err
+	}
+	var sources []netip.Addr
+	for i := range 8 {
+		sources = append(sources, netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i)}))
+	}
+	w.fleet, err = swarm.New(swarm.Options{
+		URL: w.URL, Namespace: namespace, Count: w.count, SigningKeys: keys, Pins: []string{env.SPKIPin(w.CA.Cert)}, Sources: sources, Rate: 150,
+		Host: func(_ int, h *v1alpha1.Host) { h.Labels = map[string]string{"role": "web"} },
+	})
+	if err != nil {
+		return err
+	}
+	objects := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}}
+	for i := range groups {
+		objects = append(objects, &v1alpha1.SourceGroup{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: groupName(i)}, Spec: v1alpha1.SourceGroupSpec{
+			Selector: v1alpha1.Selector{HostSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"role": "web"}}},
+			Includes: []string{"/srv/data-" + fmt.Sprint(i)}, Excludes: []string{"*.cache", "/srv/*/tmp"}, Retention: &v1alpha1.Retention{KeepDaily: 7},
+		}})
+	}
+	for i := range schedules {
+		s := &v1alpha1.Schedule{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: scheduleName(i)}, Spec: v1alpha1.ScheduleSpec{Cron: rarely}}
+		for g := i; g < groups; g += schedules {
+			s.Spec.SourceGroups = append(s.Spec.SourceGroups, groupName(g))
+		}
+		objects = append(objects, s)
+	}
+	for _, o := range objects {
+		if err := w.Create(w.ctx, o); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	if err := w.fleet.Create(w.ctx, w.Client); err != nil {
+		return err
+	}
+	w.logf("created %d Hosts in %s", w.count, span(time.Since(began)))
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	if err := w.fleet.Published(ctx, w.Client); err != nil {
+		return err
+	}
+	w.logf("all sets are published after %s", span(time.Since(began)))
+	w.fleet.Start()
+	if err := w.current(scheduleName(schedules - 1)); err != nil {
+		return err
+	}
+	w.logf("all agents are settled after %s", span(time.Since(began)))
+	return w.copySets()
+}
+
+func groupName(i int) string    { return fmt.Sprintf("group-%d", i) }
+func scheduleName(i int) string { return fmt.Sprintf("schedule-%d", i) }
+
+// current waits until all agents are connected and idle with a schedule, and the API says that all have applied it.
+func (w *world) current(schedule string) error {
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	if err := w.fleet.Wait(ctx, "all agents are settled", swarm.All(swarm.Connected, swarm.Runs(schedule), swarm.Idle)); err != nil {
+		return err
+	}
+	return w.groupApplied(ctx, groupName(0), 0)
+}
+
+// groupApplied waits until the status of a SourceGroup says, of a generation at least, that all Hosts have applied it.
+func (w *world) groupApplied(ctx context.Context, name string, generation int64) error {
+	return w.poll(ctx, "status of SourceGroup "+name, func() (string, error) {
+		var g v1alpha1.SourceGroup
+		if err := w.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &g); err != nil {
+			return "", err
+		}
+		if g.Status.ObservedGeneration >= generation && g.Status.HostsApplied == int32(w.count) {
+			return "", nil
+		}
+		return fmt.Sprintf("generation %d of %d is applied by %d of %d Hosts", g.Status.ObservedGeneration, generation, g.Status.HostsApplied, w.count), nil
+	})
+}
+
+// poll looks every 20 ms until nothing is missing.
+func (w *world) poll(ctx context.Context, what string, missing func() (string, error)) error {
+	return env.Poll(ctx, patience, what, func(context.Context) error {
+		said, err := missing()
+		if err == nil && said != "" {
+			err = errors.New(said)
+		}
+		return err
+	})
+}
+
+// writes counts what came into the API server's log since a mark, of the operator alone.
+func (w *world) writes(since env.AuditMark) (env.Writes, error) {
+	entries, _, err := w.CP.AuditSince(since)
+	if err != nil {
+		return nil, err
+	}
+	return env.CountWrites(entries, func(e env.AuditEntry) bool { return e.User != "admin" }), nil
+}
+
+func (w *world) gatewayPIDs() []int {
+	var pids []int
+	for _, g := range w.Replicas {
+		pids = append(pids, g.PID())
+	}
+	return pids
+}
+
+func (w *world) close() error {
+	if w.fleet != nil {
+		w.fleet.Stop()
+	}
+	return w.Stack.Stop()
+}
+
+func (w *world) logFile(name string) string { return filepath.Join(w.Dir, "logs", name) }
