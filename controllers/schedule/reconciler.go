@@ -37,11 +37,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !schedule.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	r.looks.Ran(req.NamespacedName, r.Clock.Now())
 	seen, err := r.gather(ctx, schedule)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
 	base := schedule.DeepCopy()
 	err = decide(schedule, seen, r.Clock)
 	if patchErr := status.Patch(ctx, r.Client, base, schedule); patchErr != nil {

@@ -33,11 +33,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !group.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	r.looks.Ran(req.NamespacedName, r.Clock.Now())
 	seen, err := r.gather(ctx, group)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
 	base := group.DeepCopy()
 	err = decide(group, seen, r.Clock)
 	if patchErr := status.Patch(ctx, r.Client, base, group); patchErr != nil {

@@ -5,7 +5,7 @@
 //
 //	var looks coalesce.Coalescer
 //	builder.Watches(&v1alpha1.Host{}, looks.Handler(clock, spacing, func(before, after client.Object) []ctrl.Request { … }))
-//	looks.Ran(req.NamespacedName, clock.Now())    // in Reconcile
+//	looks.Ran(req.NamespacedName, clock.Now(), len(hosts))    // in Reconcile, with the number of what it sums up over
 //
 // # Internals
 //
@@ -31,28 +31,44 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 )
 
+// Spacing is the least time between two looks at an object: Each for each object that it sums up over, since as many events may follow one change; Max
+// at most.
+type Spacing struct{ Each, Max time.Duration }
+
 // Spacings of summaries.
-const (
+var (
 	// Results of backups come in bursts that last minutes, and nobody decides by the second.
-	Results = 5 * time.Second
-	// Acks tell a person who has just changed something how far it is.
-	Acks = time.Second
+	Results = Spacing{Each: 5 * time.Second, Max: 5 * time.Second}
+	// Acks tell a person who has just changed something how far it is: at once, when it is about one machine.
+	Acks = Spacing{Each: time.Millisecond, Max: time.Second}
 )
+
+func (s Spacing) of(members int) time.Duration {
+	if members > int(s.Max/s.Each) {
+		return s.Max
+	}
+	return s.Each * time.Duration(members)
+}
 
 // Coalescer knows when each object was reconciled last. The zero value knows nothing yet. Safe for concurrent use.
 type Coalescer struct {
 	mu   sync.Mutex
-	last map[types.NamespacedName]time.Time
+	last map[types.NamespacedName]look
 }
 
-// Ran notes that an object is being reconciled now.
-func (c *Coalescer) Ran(name types.NamespacedName, now time.Time) {
+type look struct {
+	at      time.Time
+	members int
+}
+
+// Ran notes that an object was looked at now, which sums up over so many.
+func (c *Coalescer) Ran(name types.NamespacedName, now time.Time, members int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last == nil {
-		c.last = map[types.NamespacedName]time.Time{}
+		c.last = map[types.NamespacedName]look{}
 	}
-	c.last[name] = now
+	c.last[name] = look{now, members}
 }
 
 // Forget drops what is known of an object that is gone.
@@ -63,15 +79,16 @@ func (c *Coalescer) Forget(name types.NamespacedName) {
 }
 
 // After is how long to wait with the next look at an object; 0 for not at all.
-func (c *Coalescer) After(name types.NamespacedName, spacing time.Duration, now time.Time) time.Duration {
+func (c *Coalescer) After(name types.NamespacedName, spacing Spacing, now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last, ok := c.last[name]
 	if !ok {
 		return 0
 	}
+	wait := spacing.of(last.members)
 	// A clock that was set back makes nobody wait longer.
-	return min(max(last.Add(spacing).Sub(now), 0), spacing)
+	return min(max(last.at.Add(wait).Sub(now), 0), wait)
 }
 
 // Itself is for Handler: an object whose status was written.
@@ -83,7 +100,7 @@ func Itself(before, after client.Object) []ctrl.Request {
 }
 
 // Handler returns a handler that enqueues what concerned names for each event. Of an object that came there is no before, of one that went no after.
-func (c *Coalescer) Handler(clk clock.PassiveClock, spacing time.Duration, concerned func(before, after client.Object) []ctrl.Request) handler.EventHandler {
+func (c *Coalescer) Handler(clk clock.PassiveClock, spacing Spacing, concerned func(before, after client.Object) []ctrl.Request) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
 	add := func(q queue, before, after client.Object) {
 		for _, request := range concerned(before, after) {

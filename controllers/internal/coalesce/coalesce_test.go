@@ -32,16 +32,27 @@ func TestAfter(t *testing.T) {
 		t.Run(test.test, func(t *testing.T) {
 			var c Coalescer
 			if !test.ran.IsZero() {
-				c.Ran(name, test.ran)
+				c.Ran(name, test.ran, 1)
 			}
-			if got := c.After(name, 5*time.Second, now); got != test.want {
+			if got := c.After(name, Results, now); got != test.want {
 				t.Errorf("waits %v, want %v", got, test.want)
 			}
 			c.Forget(name)
-			if got := c.After(name, 5*time.Second, now); got != 0 {
+			if got := c.After(name, Results, now); got != 0 {
 				t.Errorf("after it was forgotten it waits %v", got)
 			}
 		})
+	}
+}
+
+func TestTheMoreAnObjectSumsUpOverTheLongerItWaits(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for members, want := range map[int]time.Duration{0: 0, 1: time.Millisecond, 300: 300 * time.Millisecond, 1000: time.Second, 100_000: time.Second} {
+		var c Coalescer
+		c.Ran(name, now, members)
+		if got := c.After(name, Acks, now); got != want {
+			t.Errorf("with %d members it waits %v, want %v", members, got, want)
+		}
 	}
 }
 
@@ -57,7 +68,7 @@ func TestTheHandlerTellsWhatCameAndWhatWent(t *testing.T) {
 	clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	var c Coalescer
 	var seen []string
-	h := c.Handler(clk, time.Second, func(before, after client.Object) []ctrl.Request {
+	h := c.Handler(clk, Acks, func(before, after client.Object) []ctrl.Request {
 		says := ""
 		for _, object := range []client.Object{before, after} {
 			if object == nil {
@@ -73,7 +84,7 @@ func TestTheHandlerTellsWhatCameAndWhatWent(t *testing.T) {
 	old, new := &v1alpha1.Host{}, &v1alpha1.Host{}
 	old.Name, new.Name = "old", "new"
 	h.Create(t.Context(), event.CreateEvent{Object: new}, q)
-	c.Ran(name, clk.Now())
+	c.Ran(name, clk.Now(), 5000)
 	h.Update(t.Context(), event.UpdateEvent{ObjectOld: old, ObjectNew: new}, q)
 	h.Delete(t.Context(), event.DeleteEvent{Object: old}, q)
 	if want := []string{"-new", "oldnew", "old-"}; len(seen) != 3 || seen[0] != want[0] || seen[1] != want[1] || seen[2] != want[2] {
