@@ -3,6 +3,7 @@ package cronspec
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -46,6 +47,10 @@ func Parse(expression, timeZone string) (*Spec, error) {
 	return s, nil
 }
 
+// zones are those that were loaded: reading one takes longer than the rest of Parse. There are some hundred names. A newer time zone database counts after
+// the next start of the program.
+var zones sync.Map
+
 func loadZone(name string) (*time.Location, error) {
 	if name == "" {
 		return time.UTC, nil
@@ -53,10 +58,14 @@ func loadZone(name string) (*time.Location, error) {
 	if strings.EqualFold(name, "local") {
 		return nil, fmt.Errorf("timeZone %q differs from machine to machine: write an IANA name such as Europe/Zurich, or UTC", name)
 	}
+	if known, ok := zones.Load(name); ok {
+		return known.(*time.Location), nil
+	}
 	location, err := time.LoadLocation(name)
 	if err != nil {
 		return nil, fmt.Errorf("timeZone %q is not known: write an IANA name such as Europe/Zurich, or UTC", shorten(name))
 	}
+	zones.Store(name, location)
 	return location, nil
 }
 

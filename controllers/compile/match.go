@@ -13,11 +13,28 @@ import (
 
 // Matches tells whether a selector chooses a host of its own namespace. An error is a label selector that does not parse: it chooses none.
 func Matches(selector v1alpha1.Selector, host *v1alpha1.Host) (bool, error) {
+	if selector.HostRef == nil && plainly(selector.HostSelector, host) {
+		return true, nil
+	}
 	match, err := matcher(selector)
 	if err != nil {
 		return false, err
 	}
 	return match(host), nil
+}
+
+// plainly tells that a host has all labels of a selector that asks for nothing else, which most do, without the cost of parsing it for one host. What a
+// host's labels equal is valid, since theirs are.
+func plainly(selector *metav1.LabelSelector, host *v1alpha1.Host) bool {
+	if selector == nil || len(selector.MatchExpressions) > 0 {
+		return false
+	}
+	for label, value := range selector.MatchLabels {
+		if has, ok := host.Labels[label]; !ok || has != value {
+			return false
+		}
+	}
+	return true
 }
 
 // matcher prepares a selector for many hosts.
