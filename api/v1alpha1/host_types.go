@@ -99,8 +99,7 @@ type HostStatus struct {
 	Maintenance *MaintenanceStatus `json:"maintenance,omitempty"`
 	// Schedules is when each Schedule runs on this machine. Written by the controllers.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Schedules []HostSchedule `json:"schedules,omitempty"`
 	// NextRunTime is the soonest of schedules. Written by the controllers.
@@ -108,15 +107,12 @@ type HostStatus struct {
 	NextRunTime *metav1.Time `json:"nextRunTime,omitempty"`
 	// Overdue lists the backups that should have succeeded by now, the longest overdue first. Written by the controllers.
 	// +optional
-	// +listType=map
-	// +listMapKey=schedule
-	// +listMapKey=sourceGroup
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Overdue []OverdueBackup `json:"overdue,omitempty"`
 	// SourceGroups is the last result of each source group. Written by the gateway.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	SourceGroups []SourceGroupResult `json:"sourceGroups,omitempty"`
 	// LastSuccessTime is when a backup of any group last succeeded. Written by the gateway.
@@ -267,8 +263,7 @@ type RepositoryStats struct {
 	FutureSnapshots int64 `json:"futureSnapshots,omitempty"`
 	// Groups by source group.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Groups []GroupStats `json:"groups,omitempty"`
 }
@@ -378,8 +373,7 @@ type HostSchedule struct {
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
 	// SourceGroups that it fires on this machine.
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	SourceGroups []HostScheduleGroup `json:"sourceGroups"`
 	// Delay is this machine's part of the Schedule's jitter: how long after the nominal time it starts.

@@ -20,14 +20,12 @@ type ScheduleSetSpec struct {
 	Serial int64 `json:"serial"`
 	// Groups and Schedules tell people and the gateway what the bundle holds. The agent obeys the bundle alone.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Groups []ScheduleSetGroup `json:"groups,omitempty"`
 	// Schedules of the bundle.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Schedules []ScheduleSetSchedule `json:"schedules,omitempty"`
 	// Bundle is the exact signed text: canonical JSON.
@@ -39,8 +37,7 @@ type ScheduleSetSpec struct {
 	Signatures []Signature `json:"signatures"`
 	// Credentials are sealed to the machine; their hashes are in the bundle.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	Credentials []SealedCredential `json:"credentials,omitempty"`
 }
