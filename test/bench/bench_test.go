@@ -40,7 +40,10 @@ func TestWhatDoesNotDependOnTheMachine(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, scene := range []scene{{"backups", backups}, {"store", store}} {
+	if err := w.settle(); err != nil {
+		t.Fatal(err)
+	}
+	for _, scene := range []scene{{name: "backups", run: backups}, {name: "store", run: store}} {
 		rows, err := scene.run(w)
 		if err != nil {
 			t.Fatalf("scene %s: %v", scene.name, err)

@@ -17,11 +17,15 @@ import (
 type scene struct {
 	name string
 	run  func(*world) ([]row, error)
+	// alone: it needs no fleet.
+	alone bool
 }
 
 // scenes in the order in which they run: what changes the fleet for good comes last.
 var scenes = []scene{
-	{"idle", idle}, {"change", change}, {"backups", backups}, {"store", store}, {"wave", wave}, {"storm", storm}, {"restart", restart},
+	{name: "agent", run: agent, alone: true},
+	{name: "idle", run: idle}, {name: "change", run: change}, {name: "backups", run: backups}, {name: "store", run: store},
+	{name: "wave", run: wave}, {name: "storm", run: storm}, {name: "restart", run: restart},
 }
 
 func main() {
@@ -75,6 +79,11 @@ func run(ctx context.Context, agents int, page string, keep bool, want []string)
 	for _, s := range scenes {
 		if len(want) > 0 && !slices.Contains(want, s.name) {
 			continue
+		}
+		if !s.alone && w.fleet == nil {
+			if err := w.settle(); err != nil {
+				return err
+			}
 		}
 		began := time.Now()
 		w.logf("scene %s", s.name)

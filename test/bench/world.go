@@ -48,17 +48,14 @@ func newWorld(ctx context.Context, dir string, count int) (*world, error) {
 	if w.Stack, err = stack.Start(ctx, stack.Options{Dir: dir, BinDir: bin, Log: w.logf}); err != nil {
 		return nil, err
 	}
-	if err := w.settle(); err != nil {
+	if w.Client, err = stack.NewClient(w.CP.RESTConfig()); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
 }
 
 // settle creates everything and waits until all agents are connected and have acknowledged their sets.
-func (w *world) settle() (err error) {
-	if w.Client, err = stack.NewClient(w.CP.RESTConfig()); err != nil {
-		return err
-	}
+func (w *world) settle() error {
 	keys, err := w.SigningKeys(w.ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/scenario"
+	"github.com/restic-manager/restic-manager/test/stack"
+)
+
+const (
+	smallFiles = 20_000
+	bigFile    = 1 << 30
+	// pairs are runs of each sort, in turn.
+	pairs = 5
+)
+
+// agent measures what a backup costs more through the agent than by plain restic on the same files and the same server: the first one, into a fresh
+// repository, and one of unchanged files. It is timed from the creation of the HostJob until its status says that it is over, so dispatch and reports are in it.
+// And what the agent costs at rest.
+func agent(w *world) ([]row, error) {
+	files := filepath.Join(w.Dir, "files")
+	if err := writeFiles(files); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(files)
+	var first, unchanged comparison
+	for i := range pairs {
+		w.logf("pair %d of %d", i+1, pairs)
+		if err := w.pair(fmt.Sprintf("pair-%d", i), files, &first, &unchanged); err != nil {
+			return nil, err
+		}
+	}
+	rest, err := w.agentAtRest()
+	if err != nil {
+		return nil, err
+	}
+	more := quantile(unchanged.ours, 50) - quantile(unchanged.plain, 50)
+	rows := []row{
+		within(fmt.Sprintf("first backup of %d files and 1 GiB, wall", smallFiles), span(quantile(first.ours, 50)), span(quantile(first.plain, 50)), first.wall(), 1.01),
+		within("the same, CPU", span(quantile(first.oursCPU, 50)), span(quantile(first.plainCPU, 50)), first.cpu(), 1.02),
+		below("unchanged again, more wall than plain restic", span(more).String(), more, 100*time.Millisecond, "≤ 0.10 s more"),
+	}
+	rows[2].baseline = span(quantile(unchanged.plain, 50)).String()
+	rows[2].note = fmt.Sprintf("CPU %s against %s", span(quantile(unchanged.oursCPU, 50)), span(quantile(unchanged.plainCPU, 50)))
+	return append(rows, rest...), nil
+}
+
+// comparison holds the runs of both sorts.
+type comparison struct{ ours, plain, oursCPU, plainCPU []time.Duration }
+
+func (c *comparison) wall() float64 { return ratio(quantile(c.ours, 50), quantile(c.plain, 50)) }
+func (c *comparison) cpu() float64  { return ratio(quantile(c.oursCPU, 50), quantile(c.plainCPU, 50)) }
+
+// writeFiles makes content that does not shrink, in folders of a hundred files.
+func writeFiles(dir string) error {
+	for i := range smallFiles {
+		folder := filepath.Join(dir, strconv.Itoa(i/100))
+		if i%100 == 0 {
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(folder, strconv.Itoa(i)), []byte(rand.Text()+strings.Repeat(strconv.Itoa(i), 100)), 0o644); err != nil {
+			return err
+		}
+	}
+	big, err := os.Create(filepath.Join(dir, "big"))
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(big, rand.Reader, bigFile)
+	return errors.Join(err, big.Close())
+}
+
+// pair backs the files up twice each way: plain restic into one repository, the agent into another.
+func (w *world) pair(name, files string, first, unchanged *comparison) error {
+	m, err := w.machine(name, files)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = m.Stop() }()
+	plain, err := w.plainRestic(name + "-plain")
+	if err != nil {
+		return err
+	}
+	defer w.emptyRepositories() // 2 GiB a pair
+	for _, c := range []*comparison{first, unchanged} {
+		wall, used, err := plain.backup(w.ctx, files)
+		if err != nil {
+			return err
+		}
+		c.plain, c.plainCPU = append(c.plain, wall), append(c.plainCPU, used)
+		if wall, used, err = w.backupBy(m, name); err != nil {
+			return err
+		}
+		c.ours, c.oursCPU = append(c.ours, wall), append(c.oursCPU, used)
+	}
+	return nil
+}
+
+func (w *world) emptyRepositories() {
+	entries, err := os.ReadDir(w.Rest.Data)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		_ = os.RemoveAll(filepath.Join(w.Rest.Data, e.Name()))
+	}
+}
+
+// machine enrols a Host whose only group is the files, and waits for its repository.
+func (w *world) machine(name, files string) (*stack.Agent, error) {
+	if err := w.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		return nil, err
+	}
+	host, secret, err := scenario.NewHost(w.Stack, name, name)
+	if err != nil {
+		return nil, err
+	}
+	group := &v1alpha1.SourceGroup{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "files"}, Spec: v1alpha1.SourceGroupSpec{
+		Selector: v1alpha1.Selector{HostRef: &v1alpha1.LocalReference{Name: name}}, Includes: []string{files},
+	}}
+	for _, o := range []client.Object{secret, host, group} {
+		if err := w.Create(w.ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	a, err := w.Enroll(w.ctx, stack.Machine{Namespace: name, Host: name})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Start(w.ctx); err != nil {
+		return nil, err
+	}
+	return a, w.poll(w.ctx, "repository of "+name, func() (string, error) {
+		err := w.Get(w.ctx, client.ObjectKeyFromObject(host), host)
+		if err == nil && !meta.IsStatusConditionTrue(host.Status.Conditions, v1alpha1.ConditionRepositoryReady) {
+			return fmt.Sprintf("%+v", host.Status.Conditions), nil
+		}
+		return "", err
+	})
+}
+
+// backupBy runs a backup by a HostJob, and returns how long it took and the CPU of the agent and its children.
+func (w *world) backupBy(m *stack.Agent, name string) (wall, used time.Duration, err error) {
+	watcher, err := client.NewWithWatch(w.CP.RESTConfig(), client.Options{Scheme: w.Scheme()})
+	if err != nil {
+		return 0, 0, err
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	stream, err := watcher.Watch(ctx, &v1alpha1.HostJobList{}, client.InNamespace(name))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer stream.Stop()
+	before, err := withChildren(m.PID())
+	if err != nil {
+		return 0, 0, err
+	}
+	job := &v1alpha1.HostJob{ObjectMeta: metav1.ObjectMeta{Namespace: name, GenerateName: "backup-"}, Spec: v1alpha1.HostJobSpec{
+		HostRef: v1alpha1.LocalReference{Name: name}, Kind: v1alpha1.HostJobBackup, Backup: &v1alpha1.BackupJob{SourceGroup: "files"},
+	}}
+	began := time.Now()
+	if err := w.Create(ctx, job); err != nil {
+		return 0, 0, err
+	}
+	for event := range stream.ResultChan() {
+		j, ok := event.Object.(*v1alpha1.HostJob)
+		if !ok || j.Name != job.Name || !j.Status.Phase.Finished() {
+			continue
+		}
+		wall = time.Since(began)
+		if j.Status.Phase != v1alpha1.JobSucceeded {
+			return 0, 0, fmt.Errorf("the backup ended %s: %+v", j.Status.Phase, j.Status.Conditions)
+		}
+		after, err := withChildren(m.PID())
+		return wall, after - before, err
+	}
+	return 0, 0, errors.Join(ctx.Err(), errors.New("the watch ended before the backup"))
+}
+
+// plain is a repository that restic itself is run on.
+type plain struct {
+	restic string
+	env    []string
+	ca     string
+	cache  string
+}
+
+func (w *world) plainRestic(user string) (*plain, error) {
+	password, err := scenario.NewPassword()
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Rest.SetUser(user, password); err != nil {
+		return nil, err
+	}
+	p := &plain{ca: w.CA.CertFile, cache: filepath.Join(w.Dir, "cache", user)}
+	if p.restic, err = env.Binary("", env.Restic); err != nil {
+		return nil, err
+	}
+	p.env = []string{
+		"PATH=/usr/bin:/bin", "RESTIC_REPOSITORY=" + w.Rest.RepositoryURL(user), "RESTIC_PASSWORD=" + password,
+		"RESTIC_REST_USERNAME=" + user, "RESTIC_REST_PASSWORD=" + password, "RESTIC_PROGRESS_FPS=1", "TMPDIR=" + w.Dir,
+	}
+	_, _, err = p.run(w.ctx, "init")
+	return p, err
+}
+
+func (p *plain) backup(ctx context.Context, files string) (wall, used time.Duration, err error) {
+	return p.run(ctx, "backup", "--json", files)
+}
+
+func (p *plain) run(ctx context.Context, args ...string) (wall, used time.Duration, err error) {
+	cmd := exec.CommandContext(ctx, p.restic, append([]string{"--cacert", p.ca, "--cache-dir", p.cache}, args...)...)
+	cmd.Env = p.env
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.Discard, &said
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return 0, 0, fmt.Errorf("restic %s: %w: %s", args[0], err, said.String())
+	}
+	return time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
+// agentAtRest measures an enrolled agent that has nothing to do.
+func (w *world) agentAtRest() ([]row, error) {
+	m, err := w.machine("at-rest", w.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = m.Stop() }()
+	used, err := watched(w.ctx, []int{m.PID()})
+	if err != nil {
+		return nil, err
+	}
+	memory, err := resident(m.PID())
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.Stat(m.Path)
+	if err != nil {
+		return nil, err
+	}
+	hour := time.Duration(float64(used) * float64(time.Hour) / float64(window))
+	const memoryLimit, programLimit = 12 << 20, 15<<20 - 1
+	return []row{
+		below("agent at rest, memory", memory.String(), memory, memoryLimit, "≤ 12 MiB"),
+		below("agent at rest, CPU per hour", span(hour).String(), hour, time.Second, "≤ 1 s"),
+		below("agent, size of the program", size(program.Size()).String(), size(program.Size()), programLimit, "< 15 MiB"),
+	}, nil
+}
