@@ -15,6 +15,9 @@ type Stream struct {
 	table  *Table
 	number uint32
 
+	// taking is what Next returns from, without a lock: one side fills held meanwhile.
+	taking buffer
+
 	mu     sync.Mutex
 	held   buffer
 	credit int64 // what the agent may still send
@@ -58,7 +61,7 @@ func (s *Stream) finish(end End, byAgent bool) {
 	s.mu.Lock()
 	if s.end == nil {
 		s.end = &end
-		if end == Lost || end == Expired {
+		if s.brokeOff() {
 			s.held.drop()
 		}
 	}
@@ -77,11 +80,11 @@ func (s *Stream) signal() {
 // Next implements Source.
 func (s *Stream) Next(ctx context.Context) ([]byte, error) {
 	for ctx.Err() == nil {
-		chunk, end := s.look()
-		switch {
-		case chunk != nil:
+		end := s.turn()
+		if chunk := s.taking.next(); chunk != nil {
 			return chunk, nil
-		case end != nil:
+		}
+		if end != nil {
 			return nil, *end
 		}
 		select {
@@ -92,11 +95,22 @@ func (s *Stream) Next(ctx context.Context) ([]byte, error) {
 	return nil, CauseOf(ctx)
 }
 
-func (s *Stream) look() ([]byte, *End) {
+// turn exchanges the buffers when the one to take from is empty. It returns the end. What was held when a stream broke off is dropped here too.
+func (s *Stream) turn() *End {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held.next(), s.end
+	if s.brokeOff() {
+		s.taking.drop()
+	}
+	if s.taking.empty() {
+		s.taking.reset()
+		s.taking, s.held = s.held, s.taking
+	}
+	return s.end
 }
+
+// brokeOff tells whether nothing more is to be taken. The caller holds mu.
+func (s *Stream) brokeOff() bool { return s.end != nil && (*s.end == Lost || *s.end == Expired) }
 
 // Taken implements Source: what was taken is granted again.
 func (s *Stream) Taken(chunk []byte) {

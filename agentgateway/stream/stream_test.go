@@ -206,12 +206,12 @@ func TestACollectorThatTakesNothingCostsTheWindow(t *testing.T) {
 		if s.end != nil {
 			t.Fatalf("chunks of %d bytes: ended within the credit", size)
 		}
-		if held := s.held.Len(); int64(held) != sent || s.held.Cap() > 3*wire.StreamWindow {
-			t.Errorf("chunks of %d bytes: %d bytes were sent, %d are held in %d", size, sent, held, s.held.Cap())
+		if held := len(s.held.memory); int64(held) != sent || cap(s.held.memory) > 3*wire.StreamWindow {
+			t.Errorf("chunks of %d bytes: %d bytes were sent, %d are held in %d", size, sent, held, cap(s.held.memory))
 		}
 		s.Close()
-		if s.held.Cap() != 0 {
-			t.Errorf("chunks of %d bytes: %d bytes are held after the end", size, s.held.Cap())
+		if cap(s.held.memory) != 0 {
+			t.Errorf("chunks of %d bytes: %d bytes are held after the end", size, cap(s.held.memory))
 		}
 	}
 }

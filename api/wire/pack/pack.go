@@ -4,7 +4,7 @@
 // # Use
 //
 //	sealed, err := sealer.Seal(packer.Pack(chunk))   // the machine
-//	chunk, err := pack.Unpack(plaintext)           // whoever asked
+//	chunk, err := unpacker.Unpack(plaintext)       // whoever asked
 //
 // # Trade-offs
 //
@@ -40,8 +40,11 @@ func (p *Packer) Pack(chunk []byte) []byte {
 	return packed
 }
 
-// Unpack returns what Pack was given. What claims to hold more than wire.MaxChunk is an error, before any memory is taken for it.
-func Unpack(chunk []byte) ([]byte, error) {
+// Unpacker unpacks the chunks of one answer, with memory that it uses again. The zero value is ready; not for concurrent use.
+type Unpacker struct{ buffer []byte }
+
+// Unpack returns what Pack was given, good until the next call. What claims to hold more than wire.MaxUnpacked is an error, before any memory is taken for it.
+func (u *Unpacker) Unpack(chunk []byte) ([]byte, error) {
 	if len(chunk) == 0 || wire.ChunkKind(chunk[0]) != wire.ChunkPacked {
 		return chunk, nil
 	}
@@ -49,10 +52,11 @@ func Unpack(chunk []byte) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("a packed chunk: %w", err)
-	case size > wire.MaxChunk:
-		return nil, fmt.Errorf("a packed chunk of %d bytes, at most %d are allowed", size, wire.MaxChunk)
+	case size > wire.MaxUnpacked:
+		return nil, fmt.Errorf("a packed chunk of %d bytes, at most %d are allowed", size, wire.MaxUnpacked)
 	}
-	plain, err := s2.Decode(nil, chunk[1:])
+	u.buffer = slices.Grow(u.buffer[:0], size)
+	plain, err := s2.Decode(u.buffer[:cap(u.buffer)], chunk[1:])
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("a packed chunk: %w", err)
