@@ -188,11 +188,7 @@ func (a *answer) send(ctx context.Context, plaintext []byte, leave int64) error 
 	if err := a.credit.await(ctx, int64(len(plaintext))+wire.ChunkOverhead+leave); err != nil {
 		return err
 	}
-	sealed, err := a.sealer.Seal(plaintext)
-	if err != nil {
-		return err
-	}
-	frame := wire.AppendData(a.frames[a.turn][:0], a.stream, sealed)
+	frame := a.sealer.Seal(wire.AppendData(a.frames[a.turn][:0], a.stream, nil), plaintext)
 	a.frames[a.turn] = frame
 	a.credit.spend(int64(len(frame)))
 	a.sent += int64(len(frame))

@@ -15,9 +15,6 @@ type Stream struct {
 	table  *Table
 	number uint32
 
-	// taking is what Next returns from, without a lock: one side fills held meanwhile.
-	taking buffer
-
 	mu     sync.Mutex
 	held   buffer
 	credit int64 // what the agent may still send
@@ -61,7 +58,7 @@ func (s *Stream) finish(end End, byAgent bool) {
 	s.mu.Lock()
 	if s.end == nil {
 		s.end = &end
-		if s.brokeOff() {
+		if end == Lost || end == Expired {
 			s.held.drop()
 		}
 	}
@@ -80,11 +77,11 @@ func (s *Stream) signal() {
 // Next implements Source.
 func (s *Stream) Next(ctx context.Context) ([]byte, error) {
 	for ctx.Err() == nil {
-		end := s.turn()
-		if chunk := s.taking.next(); chunk != nil {
+		chunk, end := s.look()
+		switch {
+		case chunk != nil:
 			return chunk, nil
-		}
-		if end != nil {
+		case end != nil:
 			return nil, *end
 		}
 		select {
@@ -95,22 +92,11 @@ func (s *Stream) Next(ctx context.Context) ([]byte, error) {
 	return nil, CauseOf(ctx)
 }
 
-// turn exchanges the buffers when the one to take from is empty. It returns the end. What was held when a stream broke off is dropped here too.
-func (s *Stream) turn() *End {
+func (s *Stream) look() ([]byte, *End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.brokeOff() {
-		s.taking.drop()
-	}
-	if s.taking.empty() {
-		s.taking.reset()
-		s.taking, s.held = s.held, s.taking
-	}
-	return s.end
+	return s.held.next(), s.end
 }
-
-// brokeOff tells whether nothing more is to be taken. The caller holds mu.
-func (s *Stream) brokeOff() bool { return s.end != nil && (*s.end == Lost || *s.end == Expired) }
 
 // Taken implements Source: what was taken is granted again.
 func (s *Stream) Taken(chunk []byte) {
