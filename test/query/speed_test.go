@@ -2,6 +2,8 @@ package query
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +37,8 @@ func BenchmarkALongLog(b *testing.B) {
 	log := longLog()
 	line := log[:strings.IndexByte(string(log), '\n')+1]
 	cat := w.newCat()
-	holder, other := w.holder("web-1")
+	holder, other := w.Replicas[0], w.Replicas[1]
+	w.direct(agent, holder)
 	plugin := func(job string, g *stack.Gateway) func() *taker {
 		return func() *taker {
 			return w.taken(w.command(w.Context(), edit, "logs", job, "--gateway-address="+g.Address))
@@ -120,15 +123,24 @@ func cpuTimes(w *world, processes map[string]*env.Process) map[string]time.Durat
 	return times
 }
 
-// holder is the replica that holds a host's agent, and the other one.
-func (w *world) holder(host string) (holder, other *stack.Gateway) {
+// direct has an agent connect to a replica without the balancer between them, which is a process here and the kernel in a cluster.
+func (w *world) direct(agent *stack.Agent, to *stack.Gateway) {
 	w.Helper()
-	set := &v1alpha1.ScheduleSet{}
-	w.must(w.Get(w.Context(), client.ObjectKey{Namespace: w.ns, Name: host}, set))
-	if set.Status.Connection.Gateway == w.Replicas[0].Instance {
-		return w.Replicas[0], w.Replicas[1]
-	}
-	return w.Replicas[1], w.Replicas[0]
+	w.must(agent.Stop())
+	config, err := os.ReadFile(agent.Config)
+	w.must(err)
+	w.must(os.WriteFile(agent.Config, bytes.ReplaceAll(config, []byte(w.URL), []byte("https://"+to.Address)), 0o600))
+	w.must(agent.Start(w.Context()))
+	w.eventually("the agent is connected to "+to.Instance, func(ctx context.Context) error {
+		set := &v1alpha1.ScheduleSet{}
+		if err := w.Get(ctx, client.ObjectKey{Namespace: w.ns, Name: agent.Host}, set); err != nil {
+			return err
+		}
+		if on := set.Status.Connection; on == nil || on.Gateway != to.Instance || on.DisconnectedTime != nil {
+			return fmt.Errorf("its connection is %+v", on)
+		}
+		return nil
+	})
 }
 
 // taker is a process of which the output is taken from a pipe and thrown away.
@@ -150,7 +162,9 @@ func (w *world) taken(cmd *exec.Cmd) *taker {
 }
 
 // cpu is what the process has used.
-func (t *taker) cpu() time.Duration { return t.cmd.ProcessState.UserTime() + t.cmd.ProcessState.SystemTime() }
+func (t *taker) cpu() time.Duration {
+	return t.cmd.ProcessState.UserTime() + t.cmd.ProcessState.SystemTime()
+}
 
 func (t *taker) take(w *world, out io.Reader) {
 	w.Helper()
