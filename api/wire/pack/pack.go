@@ -8,6 +8,8 @@
 //
 // # Trade-offs
 //
+// More than wire.MaxChunk may be packed into one chunk: what shrinks to a quarter costs a frame for all its parts, and each frame wakes up four processes.
+//
 // How far a text shrinks tells of the text. Somebody who watches the sizes, and can also have words of his choice written beside a secret, may learn of it. Logs and
 // lists hold no secrets; the content of files may, so the machine does not pack that.
 package pack
