@@ -62,6 +62,7 @@ func BenchmarkALongLog(b *testing.B) {
 			c.longs = append(c.longs, large.whole(w, len(log)))
 			c.transfers = append(c.transfers, large.last.Sub(large.first))
 			c.cpu("reader", large.cpu()-small.cpu())
+			c.cpu("sender", large.sender-small.sender)
 			for name := range processes {
 				c.cpu(name, times[2][name]-2*times[1][name]+times[0][name])
 			}
@@ -75,6 +76,7 @@ func BenchmarkALongLog(b *testing.B) {
 		b.ReportMetric(ms(median(c.shorts)), c.name+"-line-ms")
 		b.ReportMetric(ms(median(c.used["reader"])), c.name+"-reader-cpu-ms")
 		if c == base {
+			b.ReportMetric(ms(median(c.used["sender"])), c.name+"-sender-cpu-ms")
 			continue
 		}
 		b.ReportMetric(float64(c.whole())/float64(base.whole()), c.name+"-whole-x")
@@ -146,6 +148,7 @@ func (w *world) direct(agent *stack.Agent, to *stack.Gateway) {
 // taker is a process of which the output is taken from a pipe and thrown away.
 type taker struct {
 	cmd                       *exec.Cmd
+	sender                    time.Duration // CPU of cat and what it is piped into
 	bytes                     int
 	began, first, last, ended time.Time
 }
@@ -235,5 +238,6 @@ func (c *cat) run(content []byte) *taker {
 	c.must(sender.Start())
 	t.take(c.world, out)
 	c.must(sender.Wait())
+	t.sender = sender.ProcessState.UserTime() + sender.ProcessState.SystemTime()
 	return t
 }
