@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
+	"github.com/restic-manager/restic-manager/internal/gather"
 )
 
 // maxArrivals bounds the connections that are not a session yet: in the TLS handshake, in an HTTP request, idle. Each costs some 45 KB, and
@@ -21,7 +22,7 @@ type arrivals struct {
 
 // arrival holds a place until it is closed, or a session took it over.
 type arrival struct {
-	net.Conn
+	*gather.Conn
 	leave func()
 }
 
@@ -37,7 +38,7 @@ func (a *arrivals) Accept() (net.Conn, error) {
 			_ = conn.Close() // nothing was said on it
 			continue
 		}
-		return &arrival{conn, leave}, nil
+		return &arrival{gather.New(conn), leave}, nil
 	}
 }
 
@@ -49,7 +50,7 @@ func (a *arrival) Close() error {
 
 // CloseWrite lets TLS say goodbye before it closes.
 func (a *arrival) CloseWrite() error {
-	if c, ok := a.Conn.(interface{ CloseWrite() error }); ok {
+	if c, ok := a.Conn.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -134,8 +134,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer g.departures.queue.ShutDown()
 
 	server := g.agentServer()
+	// Small records first would help a browser; answers are of use in whole frames.
 	listener := tls.NewListener(&arrivals{g.o.Listener, pace.NewPlaces(maxArrivals)}, &tls.Config{GetCertificate: g.o.Certificate, MinVersion: tls.VersionTLS13,
-		NextProtos: []string{"http/1.1"}})
+		NextProtos: []string{"http/1.1"}, DynamicRecordSizingDisabled: true})
 	wg.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			cancel(fmt.Errorf("serving agents: %w", err))

@@ -20,7 +20,8 @@ const (
 
 // Outlet is the way out for a stream, in the session that opened it.
 type Outlet interface {
-	// Data sends a binary frame; it waits while the gateway reads slowly.
+	// Data sends a binary frame; it waits while the gateway reads slowly. The frame is being sent until the next call of Data or Finish has succeeded: only then its memory
+	// may be used again.
 	Data(ctx context.Context, frame []byte) error
 	// Finish sends the message behind all data.
 	Finish(ctx context.Context, m *wire.StreamClose) error

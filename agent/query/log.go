@@ -148,7 +148,7 @@ func (r *reading) copy() error {
 	if r.file == nil {
 		return nil
 	}
-	n, err := io.Copy(r.answer, r.file)
+	n, err := r.answer.readAll(r.file)
 	r.offset += n
 	return err
 }

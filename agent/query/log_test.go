@@ -1,6 +1,7 @@
 package query
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -62,6 +63,42 @@ func TestAFollowerLooksAgainThoughNoBellRings(t *testing.T) {
 	records := querytest.Records[wire.LogRecord](a)
 	if len(records) != 2 || records[0].Offset != 0 || records[1].Offset != 8 || records[1].State != wire.LogEnded {
 		t.Errorf("%+v", records)
+	}
+}
+
+func TestALogArrivesWholeHoweverFarItShrinks(t *testing.T) {
+	random := make([]byte, 1_000_000)
+	if _, err := rand.Read(random); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Repeat("2026-06-01T12:00:00.000Z unchanged /etc/hosts\n", 25_000)
+	for name, tt := range map[string]struct {
+		log    string
+		frames int // at most, with opening, records and end
+	}{
+		"an empty one":                    {"", 3},
+		"a line":                          {"one\n", 4},
+		"one that shrinks":                {lines, 3 + len(lines)/maxLog + 1},
+		"one that does not":               {string(random), 3 + len(random)/maxPlain + len(random)/maxLog + 2},
+		"one of which the beginning does": {lines[:maxLog/2] + string(random), 4 + len(random)/maxPlain + len(random)/maxLog + 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &silentLogs{path: filepath.Join(t.TempDir(), "j.log"), record: wire.LogRecord{JobID: "j"}}
+			if err := l.write(tt.log, wire.LogEnded); err != nil {
+				t.Fatal(err)
+			}
+			f := newFixture(t, func(o *Options) { o.Logs = l })
+			a := f.question(wire.QueryLog, wire.QueryParameters{Log: &wire.LogQuery{JobID: "j"}})
+			number := f.streams + 1
+			a.Grant = func(bytes int64) { f.Credit(&wire.StreamCredit{Stream: number, Bytes: bytes}) }
+			f.open(a)
+			if end := a.Wait().End(); end == nil || end.Reason != "" || a.Text() != tt.log {
+				t.Errorf("%d bytes of %d, %+v", len(a.Text()), len(tt.log), end)
+			}
+			if a.Frames() > tt.frames {
+				t.Errorf("%d frames, expected at most %d", a.Frames(), tt.frames)
+			}
+		})
 	}
 }
 

@@ -48,7 +48,7 @@ func (s *stream) run(busy bool) {
 		return
 	}
 	a := &answer{stream: s.number, packs: s.query.Kind != wire.QueryContent, out: s.out, credit: s.credit, clock: o.Clock, life: s.life, work: work,
-		sealer: sealer, most: s.answers.listing, waits: make(chan struct{}, 1)}
+		sealer: sealer, mostList: s.answers.listing, waits: make(chan struct{}, 1)}
 	t := &task{stream: s, answer: a, ctx: work}
 	if err = s.begin(opening); err == nil {
 		go a.flushInTime()

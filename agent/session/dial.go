@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agent/transport"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/internal/gather"
 )
 
 // Timeouts in real time: they bound what the network takes, not what the agent waits for.
@@ -58,6 +60,7 @@ func (c *Client) dial(ctx context.Context, link *link) (ending, bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { link.socket = gather.Of(got.Conn) }})
 	conn, response, err := websocket.Dial(ctx, strings.TrimRight(c.o.URL, "/")+wire.ConnectPath, &websocket.DialOptions{
 		HTTPClient:     client,
 		OnPingReceived: func(context.Context, []byte) bool { link.heard(); return true },

@@ -9,12 +9,15 @@ import (
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/internal/gather"
 )
 
 // link is one WebSocket and when it was last heard of.
 type link struct {
-	conn  *websocket.Conn
-	clock clock.Clock
+	conn *websocket.Conn
+	// socket gathers what large frames are made of; nil where it does not.
+	socket *gather.Conn
+	clock  clock.Clock
 	// last keeps the monotonic reading, so that a jump of the wall clock does not end a session.
 	last atomic.Pointer[time.Time]
 }
@@ -66,6 +69,15 @@ func (l *link) read(ctx context.Context) (wire.Message, error) {
 		return nil, &invalidMessage{envelope.Type, err}
 	}
 	return message, err
+}
+
+// write sends a frame.
+func (l *link) write(ctx context.Context, frame outgoing) error {
+	write := func() error { return l.conn.Write(ctx, frame.kind, frame.frame) }
+	if frame.kind != websocket.MessageBinary {
+		return write()
+	}
+	return l.socket.Together(ctx, write)
 }
 
 // closeGently says goodbye and waits a moment for the answer.

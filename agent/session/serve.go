@@ -173,7 +173,7 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 			}
 		}
 		writing, done := context.WithTimeout(ctx, writeTimeout)
-		err := s.link.conn.Write(writing, next.kind, next.frame)
+		err := s.link.write(writing, next)
 		done()
 		if err != nil {
 			cancel(err)

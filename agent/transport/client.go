@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/restic-manager/restic-manager/api/tlspin"
+	"github.com/restic-manager/restic-manager/internal/gather"
 )
 
 // Timeouts of one connection attempt.
@@ -32,8 +34,14 @@ func NewClient(baseURL string, pins []string) (*http.Client, error) {
 	dialer := &net.Dialer{Timeout: DialTimeout, KeepAlive: 30 * time.Second}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            dialer.DialContext,
+			Proxy: http.ProxyFromEnvironment,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return gather.New(conn), nil
+			},
 			TLSClientConfig:        config,
 			TLSHandshakeTimeout:    HandshakeTimeout,
 			ResponseHeaderTimeout:  ResponseTimeout,

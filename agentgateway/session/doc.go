@@ -9,7 +9,7 @@
 //
 // # What a peer can cost
 //
-// Frames are bounded by wire.MaxFrame, the time to the hello by HelloTimeout, the time between two frames by Idle (a read deadline of
+// Frames are bounded by wire.MaxFrame and read into memory that sessions share, the time to the hello by HelloTimeout, the time between two frames by Idle (a read deadline of
 // the socket, no timer or goroutine of its own), the time of a write by WriteTimeout. Connections, handshakes under way and attempts per
 // second have limits; what is over them gets HTTP 503 with a wire.Error busy and a Retry-After before anything is allocated for it. One
 // address that opens connections and says nothing takes no more than half of the handshakes. An invalid

@@ -136,7 +136,14 @@ func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 		return nil, err
 	}
 	// Not a context with a timeout: the deadline of the socket costs neither a goroutine nor a timer per frame.
-	kind, frame, err := s.conn.Read(context.Background())
+	kind, reader, err := s.conn.Reader(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	buffer := frames.Get().(*[]byte)
+	defer giveBack(buffer)
+	frame, err := wire.ReadFrame(reader, *buffer)
+	*buffer = frame
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@
 // # What a peer can cost
 //
 // A stream begins with a credit of wire.StreamWindow, charged for whole data frames, and holds no more than that; credit is granted again as chunks are taken, in steps
-// of a quarter. Chunks are kept in one piece of memory, so that a million small ones cost what they were charged for. An agent that sends more than its credit has that
+// of a quarter. Chunks are kept in blocks, many small ones in one, so that a million cost what they were charged for. Blocks are shared by all streams; an empty stream has none. An agent that sends more than its credit has that
 // stream ended, not its session. Data for a stream that is over or never was is dropped: it may have been under way when the stream was closed. A session has
 // MaxOpen streams.
 //

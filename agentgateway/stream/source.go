@@ -4,7 +4,7 @@ import "context"
 
 // Source is an answer on its way to a collector: from an agent of this replica, or from the replica that holds the agent.
 type Source interface {
-	// Next blocks until there is a chunk. Its error is an End: that of the answer, or the cause of ctx.
+	// Next blocks until there is a chunk, which is good until the next call. Its error is an End: that of the answer, or the cause of ctx.
 	Next(ctx context.Context) ([]byte, error)
 	// Taken tells that the collector has taken what Next returned last.
 	Taken(chunk []byte)

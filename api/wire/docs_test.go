@@ -58,8 +58,7 @@ func TestTheProtocolPageNamesEveryLimit(t *testing.T) {
 		"MaxGroups": wire.MaxGroups, "MaxSchedules": wire.MaxSchedules, "MaxPaths": wire.MaxPaths, "MaxLogTail": wire.MaxLogTail,
 		"MaxListed": wire.MaxListed, "MaxForgets": wire.MaxForgets, "MaxForgetResults": wire.MaxForgetResults, "MaxSample": wire.MaxSample,
 		"MaxHooks": wire.MaxHooks, "MaxArgs": wire.MaxArgs, "MaxWindows": wire.MaxWindows, "MaxSignatures": wire.MaxSignatures, "MaxCredentials": wire.MaxCredentials, "MaxSealed": wire.MaxSealed,
-		"MaxQueryParameters": wire.MaxQueryParameters, "MaxChunk": wire.MaxChunk,
-		"ChunkOverhead": wire.ChunkOverhead, "StreamWindow": wire.StreamWindow, "MaxStreams": wire.MaxStreams,
+		"MaxQueryParameters": wire.MaxQueryParameters, "MaxChunk": wire.MaxChunk, "MaxUnpacked": wire.MaxUnpacked, "ChunkOverhead": wire.ChunkOverhead, "StreamWindow": wire.StreamWindow, "MaxStreams": wire.MaxStreams,
 	} {
 		if row := fmt.Sprintf("| `%s` | %d |", name, value); !strings.Contains(string(raw), row) {
 			t.Errorf("the page lacks the row %q", row)

@@ -41,6 +41,8 @@ const (
 const (
 	// MaxChunk is the most plaintext in one chunk of a stream, in bytes.
 	MaxChunk = 128 << 10
+	// MaxUnpacked is the most plaintext that a packed chunk may hold, in bytes; packed it is bounded by MaxChunk.
+	MaxUnpacked = 512 << 10
 	// ChunkOverhead is what sealing and framing add to it at most.
 	ChunkOverhead = 64
 	// StreamWindow is how many bytes of chunks may be under way to a collector that has taken none, in bytes: the credit that a stream begins with.
@@ -111,7 +113,12 @@ const dataHeader = 4
 
 // EncodeData is a binary frame: the number of the stream (4 bytes, big-endian) and a sealed chunk. The first chunk of a stream is its opening.
 func EncodeData(stream uint32, chunk []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, dataHeader+len(chunk)), stream), chunk...)
+	return AppendData(make([]byte, 0, dataHeader+len(chunk)), stream, chunk)
+}
+
+// AppendData appends a binary frame to memory that is used again.
+func AppendData(frame []byte, stream uint32, chunk []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(frame, stream), chunk...)
 }
 
 // DecodeData reads a binary frame. The chunk is part of it.

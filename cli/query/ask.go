@@ -48,7 +48,7 @@ type Question struct {
 	TTL time.Duration
 }
 
-// Sink takes an answer as it comes. What is nil is not expected. An error of it ends the answer and is returned.
+// Sink takes an answer as it comes. What is nil is not expected. An error of it ends the answer and is returned. What it is given is good for the call alone.
 type Sink struct {
 	Record func(object []byte) error
 	Data   func(piece []byte) error

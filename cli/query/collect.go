@@ -40,6 +40,7 @@ func (a *Asker) collect(ctx context.Context, query *v1alpha1.HostQuery, s *secre
 	if err != nil {
 		return problem(ProblemForged, err, "this is not the answer of machine %s: %v. Somebody stands between, or the machine was enrolled anew a moment ago: ask again", s.host, err)
 	}
+	var unpacker pack.Unpacker
 	for {
 		sealed, err := r.next(ctx)
 		if err != nil {
@@ -49,7 +50,7 @@ func (a *Asker) collect(ctx context.Context, query *v1alpha1.HostQuery, s *secre
 		if err != nil {
 			return problem(ProblemForged, err, "the answer of machine %s was changed on its way, or a piece of it is missing: %v", s.host, err)
 		}
-		chunk, err := pack.Unpack(plaintext)
+		chunk, err := unpacker.Unpack(plaintext)
 		if err != nil {
 			return problem(ProblemForged, err, "machine %s sent %v", s.host, err)
 		}
@@ -61,16 +62,20 @@ func (a *Asker) collect(ctx context.Context, query *v1alpha1.HostQuery, s *secre
 
 // reader reads the chunks of one answer.
 type reader struct {
-	conn *websocket.Conn
-	host wire.HostRef
+	conn   *websocket.Conn
+	host   wire.HostRef
+	buffer []byte
 	// reading tells the pings that an answer to them would be seen: while the terminal is slow nothing is read.
 	reading atomic.Bool
 }
 
-// next is the next sealed chunk.
+// next is the next sealed chunk, good until the next call.
 func (r *reader) next(ctx context.Context) ([]byte, error) {
 	r.reading.Store(true)
-	kind, message, err := r.conn.Read(ctx)
+	kind, frame, err := r.conn.Reader(ctx)
+	if err == nil {
+		r.buffer, err = wire.ReadFrame(frame, r.buffer)
+	}
 	r.reading.Store(false)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -80,7 +85,7 @@ func (r *reader) next(ctx context.Context) ([]byte, error) {
 	case kind != websocket.MessageBinary:
 		return nil, problem(ProblemForged, nil, "the gateway sent text where a piece of the answer was expected: it is of another version than this program")
 	}
-	return message, nil
+	return r.buffer, nil
 }
 
 // ended words the end of a stream that came before the end of the answer.

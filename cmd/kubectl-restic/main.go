@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -14,7 +15,11 @@ import (
 	"github.com/restic-manager/restic-manager/cli/terminal"
 )
 
+// gcPercent: the program lives for seconds, and mostly holds what client-go registers when it starts. Looking through that again and again costs more than the memory.
+const gcPercent = 400
+
 func main() {
+	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	ctx, interrupts := terminal.NewInterrupts(ctx)

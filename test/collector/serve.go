@@ -73,11 +73,7 @@ func (s *Collector) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writer := &Writer{send: func(plaintext []byte) error {
-		chunk, err := sealer.Seal(plaintext)
-		if err != nil {
-			return err
-		}
-		return conn.Write(ctx, websocket.MessageBinary, chunk)
+		return conn.Write(ctx, websocket.MessageBinary, sealer.Seal(nil, plaintext))
 	}}
 	if conn.Write(ctx, websocket.MessageBinary, opening) != nil {
 		return

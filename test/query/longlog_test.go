@@ -2,15 +2,11 @@ package query
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -65,77 +61,4 @@ func TestALongLogIsCompleteAndCostsNoMemory(t *testing.T) {
 			t.Errorf("%s took %d KiB more for %d KiB of log", name, grown>>10, len(want)>>10)
 		}
 	}
-}
-
-// BenchmarkALongLog compares with what sends the same file through TLS on loopback, within one process. What the plugin and its query cost without a line of log is
-// told by itself.
-func BenchmarkALongLog(b *testing.B) {
-	w := newWorld(b, "speed")
-	agent, source := w.machine("web-1")
-	edit := w.user("edit")
-	w.write(filepath.Join(source, "a"), []byte("a"))
-	log := longLog()
-	job := w.finished(agent, edit, "web-1", log)
-	none := w.finished(agent, edit, "web-1", nil)
-	file := filepath.Join(b.TempDir(), "log")
-	w.must(os.WriteFile(file, log, 0o600))
-	leaf, err := w.CA.Issue("bench", env.LeafRequest{})
-	w.must(err)
-	var cat, empty, full []time.Duration
-	for b.Loop() {
-		cat = append(cat, w.cat(leaf, file, int64(len(log))))
-		empty = append(empty, w.timed(edit, none))
-		full = append(full, w.timed(edit, job))
-	}
-	transfer := median(full) - median(empty)
-	b.ReportMetric(float64(median(cat).Microseconds())/1e3, "ms/cat")
-	b.ReportMetric(float64(median(empty).Microseconds())/1e3, "ms/empty-log")
-	b.ReportMetric(float64(median(full).Microseconds())/1e3, "ms/log")
-	b.ReportMetric(float64(transfer)/float64(median(cat)), "x-of-cat")
-	b.ReportMetric(0, "ns/op")
-}
-
-func median(of []time.Duration) time.Duration { return slices.Sorted(slices.Values(of))[len(of)/2] }
-
-// timed runs logs with its output thrown away.
-func (w *world) timed(kubeconfig, job string) time.Duration {
-	w.Helper()
-	cmd := w.command(w.Context(), kubeconfig, "logs", job) // to /dev/null
-	began := time.Now()
-	w.must(cmd.Run())
-	return time.Since(began)
-}
-
-// cat sends a file through TLS on loopback.
-func (w *world) cat(leaf *env.Leaf, file string, size int64) time.Duration {
-	w.Helper()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{keyPair(w, leaf)}})
-	w.must(err)
-	defer listener.Close()
-	go func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		if f, err := os.Open(file); err == nil {
-			_, _ = io.Copy(conn, f)
-			_ = f.Close()
-		}
-	}()
-	began := time.Now()
-	conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{RootCAs: w.CA.Pool()})
-	w.must(err)
-	defer conn.Close()
-	n, err := io.Copy(io.Discard, conn)
-	if n != size {
-		w.Fatalf("%d bytes of %d came: %v", n, size, err)
-	}
-	return time.Since(began)
-}
-
-func keyPair(w *world, leaf *env.Leaf) tls.Certificate {
-	pair, err := tls.LoadX509KeyPair(leaf.CertFile, leaf.KeyFile)
-	w.must(err)
-	return pair
 }

@@ -106,16 +106,17 @@ type Answer struct {
 	// OnData, where set, is called with each piece of data.
 	OnData func([]byte)
 
-	mu      sync.Mutex
-	changed chan struct{}
-	opener  *seal.StreamOpener
-	frames  int
-	chunks  []wire.ChunkKind
-	records []json.RawMessage
-	data    []byte
-	end     *wire.AnswerEnd
-	done    chan struct{}
-	closed  *wire.StreamClose
+	mu       sync.Mutex
+	changed  chan struct{}
+	opener   *seal.StreamOpener
+	unpacker pack.Unpacker
+	frames   int
+	chunks   []wire.ChunkKind
+	records  []json.RawMessage
+	data     []byte
+	end      *wire.AnswerEnd
+	done     chan struct{}
+	closed   *wire.StreamClose
 }
 
 // Open asks for it under a number.
@@ -157,7 +158,7 @@ func (a *Answer) Take(frame []byte) {
 		a.t.Errorf("chunk %d: %v", a.frames, err)
 		return
 	}
-	if plaintext, err = pack.Unpack(plaintext); err != nil {
+	if plaintext, err = a.unpacker.Unpack(plaintext); err != nil {
 		a.t.Errorf("chunk %d: %v", a.frames, err)
 		return
 	}

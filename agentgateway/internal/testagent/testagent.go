@@ -204,11 +204,7 @@ func (m *Machine) Answer(l *Link, open *wire.StreamOpen, data ...string) {
 	}
 	l.SendData(open.Stream, opening)
 	for _, plaintext := range append(chunks, wire.EndChunk(wire.AnswerEnd{})) {
-		chunk, err := sealer.Seal(plaintext)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		l.SendData(open.Stream, chunk)
+		l.SendData(open.Stream, sealer.Seal(nil, plaintext))
 	}
 	l.Send(&wire.StreamClose{Stream: open.Stream})
 }

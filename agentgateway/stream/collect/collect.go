@@ -8,6 +8,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/agentgateway/stream"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/internal/gather"
 )
 
 // linger is how much longer than its answer what is being written may take, so that the reason of the end can follow it.
@@ -19,6 +20,7 @@ const pingInterval = 30 * time.Second
 // collector is somebody who takes an answer.
 type collector struct {
 	conn   *websocket.Conn
+	socket *gather.Conn // nil for one that does not gather
 	remote string
 	query  Query
 }
@@ -53,7 +55,7 @@ func (h *Handler) collect(ctx context.Context, c collector, source stream.Source
 	log := h.o.Logger.With("host", c.query.Host.String(), "query", c.query.Name, "remote", c.remote)
 	log.Info("answer is collected")
 	go h.keepAlive(ctx, c.conn)
-	bytes, err := h.copy(ctx, c.conn, source)
+	bytes, err := h.copy(ctx, c, source)
 	var end stream.End
 	if !errors.As(err, &end) {
 		_ = c.conn.CloseNow() // nobody is there
@@ -84,12 +86,12 @@ func (h *Handler) keepAlive(ctx context.Context, conn *websocket.Conn) {
 }
 
 // copy returns how many bytes were taken, and a stream.End or errLeft.
-func (h *Handler) copy(ctx context.Context, conn *websocket.Conn, source stream.Source) (bytes int, err error) {
+func (h *Handler) copy(ctx context.Context, c collector, source stream.Source) (bytes int, err error) {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	go func() {
 		// A collector has nothing to say: whatever comes, it leaves.
-		_, _, _ = conn.Reader(context.Background())
+		_, _, _ = c.conn.Reader(context.Background())
 		leave(errLeft)
 	}()
 	writing, cut := context.WithCancel(context.Background())
@@ -103,7 +105,8 @@ func (h *Handler) copy(ctx context.Context, conn *websocket.Conn, source stream.
 		case err != nil:
 			return bytes, err
 		}
-		if err := conn.Write(writing, websocket.MessageBinary, chunk); err != nil {
+		write := func() error { return c.conn.Write(writing, websocket.MessageBinary, chunk) }
+		if err := c.socket.Together(writing, write); err != nil {
 			return bytes, errLeft
 		}
 		source.Taken(chunk)

@@ -1,10 +1,12 @@
 package collect
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/agentgateway/stream"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/internal/gather"
 	"k8s.io/utils/clock"
 )
 
@@ -132,7 +135,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer source.Close()
-	conn, err := websocket.Accept(w, r, nil)
+	catcher := &hijackCatcher{ResponseWriter: w}
+	conn, err := websocket.Accept(catcher, r, nil)
 	if err != nil {
 		h.o.Logger.Debug("not a WebSocket", "remote", r.RemoteAddr, "error", err)
 		return
@@ -141,7 +145,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, end = h.until(context.WithoutCancel(ctx))
 	defer end(nil)
 	go h.guard(ctx, end, query)
-	h.collect(ctx, collector{conn: conn, remote: r.RemoteAddr, query: query}, source)
+	h.collect(ctx, collector{conn: conn, socket: gather.Of(catcher.conn), remote: r.RemoteAddr, query: query}, source)
+}
+
+// hijackCatcher keeps the socket below a WebSocket.
+type hijackCatcher struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijackCatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	h.conn = conn
+	return conn, buffers, err
 }
 
 // until is a context that ends with the replica too.

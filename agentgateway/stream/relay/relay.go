@@ -84,13 +84,17 @@ func failure(response *http.Response, err error) error {
 
 // Source is an answer by way of another replica. It is a stream.Source.
 type Source struct {
-	conn *websocket.Conn
-	once sync.Once
+	conn   *websocket.Conn
+	buffer []byte
+	once   sync.Once
 }
 
 // Next implements stream.Source.
 func (s *Source) Next(ctx context.Context) ([]byte, error) {
-	kind, chunk, err := s.conn.Read(ctx)
+	kind, frame, err := s.conn.Reader(ctx)
+	if err == nil {
+		s.buffer, err = wire.ReadFrame(frame, s.buffer)
+	}
 	var closed websocket.CloseError
 	switch {
 	case ctx.Err() != nil:
@@ -100,7 +104,7 @@ func (s *Source) Next(ctx context.Context) ([]byte, error) {
 	case err != nil || kind != websocket.MessageBinary:
 		return nil, stream.Lost
 	}
-	return chunk, nil
+	return s.buffer, nil
 }
 
 // Taken implements stream.Source: the other replica grants credit as this one reads.

@@ -4,9 +4,11 @@
 // # Use
 //
 //	sealed, err := sealer.Seal(packer.Pack(chunk))   // the machine
-//	chunk, err := pack.Unpack(plaintext)           // whoever asked
+//	chunk, err := unpacker.Unpack(plaintext)       // whoever asked
 //
 // # Trade-offs
+//
+// More than wire.MaxChunk may be packed into one chunk: what shrinks to a quarter costs a frame for all its parts, and each frame wakes up four processes.
 //
 // How far a text shrinks tells of the text. Somebody who watches the sizes, and can also have words of his choice written beside a secret, may learn of it. Logs and
 // lists hold no secrets; the content of files may, so the machine does not pack that.
@@ -40,8 +42,11 @@ func (p *Packer) Pack(chunk []byte) []byte {
 	return packed
 }
 
-// Unpack returns what Pack was given. What claims to hold more than wire.MaxChunk is an error, before any memory is taken for it.
-func Unpack(chunk []byte) ([]byte, error) {
+// Unpacker unpacks the chunks of one answer, with memory that it uses again. The zero value is ready; not for concurrent use.
+type Unpacker struct{ buffer []byte }
+
+// Unpack returns what Pack was given, good until the next call. What claims to hold more than wire.MaxUnpacked is an error, before any memory is taken for it.
+func (u *Unpacker) Unpack(chunk []byte) ([]byte, error) {
 	if len(chunk) == 0 || wire.ChunkKind(chunk[0]) != wire.ChunkPacked {
 		return chunk, nil
 	}
@@ -49,10 +54,11 @@ func Unpack(chunk []byte) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("a packed chunk: %w", err)
-	case size > wire.MaxChunk:
-		return nil, fmt.Errorf("a packed chunk of %d bytes, at most %d are allowed", size, wire.MaxChunk)
+	case size > wire.MaxUnpacked:
+		return nil, fmt.Errorf("a packed chunk of %d bytes, at most %d are allowed", size, wire.MaxUnpacked)
 	}
-	plain, err := s2.Decode(nil, chunk[1:])
+	u.buffer = slices.Grow(u.buffer[:0], size)
+	plain, err := s2.Decode(u.buffer[:cap(u.buffer)], chunk[1:])
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("a packed chunk: %w", err)

@@ -17,6 +17,7 @@ func TestWhatIsPackedComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	var packer Packer
+	var unpacker Unpacker
 	for name, test := range map[string]struct {
 		chunk   []byte
 		smaller bool
@@ -25,14 +26,14 @@ func TestWhatIsPackedComesBack(t *testing.T) {
 		"a short line":         {[]byte("Dshort\n"), false},
 		"what does not shrink": {append([]byte{'D'}, random...), false},
 		"a log":                {[]byte("D" + strings.Repeat("2026-03-01T01:30:00.000Z unchanged /etc/hosts\n", 1000)), true},
-		"a full chunk":         {append([]byte{'R'}, bytes.Repeat([]byte("x"), wire.MaxChunk-1)...), true},
+		"a full chunk":         {append([]byte{'R'}, bytes.Repeat([]byte("x"), wire.MaxUnpacked-1)...), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			packed := packer.Pack(test.chunk)
 			if got := len(packed) < len(test.chunk); got != test.smaller {
 				t.Errorf("%d bytes became %d", len(test.chunk), len(packed))
 			}
-			got, err := Unpack(packed)
+			got, err := unpacker.Unpack(packed)
 			if err != nil || !bytes.Equal(got, test.chunk) {
 				t.Errorf("%d bytes of %d came back, %v", len(got), len(test.chunk), err)
 			}
@@ -45,11 +46,11 @@ func TestWhatIsNoPackedChunkIsRefused(t *testing.T) {
 	for name, chunk := range map[string][]byte{
 		"garbage":                 append([]byte{byte(wire.ChunkPacked)}, "garbage"...),
 		"nothing behind the kind": {byte(wire.ChunkPacked)},
-		"more than a chunk":       packed(make([]byte, wire.MaxChunk+1)),
+		"more than a chunk":       packed(make([]byte, wire.MaxUnpacked+1)),
 		"a cut one":               packed(bytes.Repeat([]byte("x"), 4096))[:8],
 		"one in another":          packed(packed(bytes.Repeat([]byte("x"), 4096))),
 	} {
-		if got, err := Unpack(chunk); err == nil {
+		if got, err := new(Unpacker).Unpack(chunk); err == nil {
 			t.Errorf("%s: %d bytes come out", name, len(got))
 		}
 	}

@@ -1,13 +1,17 @@
 package seal
 
 import (
+	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/hpke"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -15,6 +19,7 @@ import (
 const (
 	parametersLabel = "restic-manager/query-parameters/v1"
 	streamLabel     = "restic-manager/stream/v1"
+	chunkLabel      = "restic-manager/stream-chunks/v1"
 	encapsulated    = 32
 )
 
@@ -62,8 +67,40 @@ func streamInfo(query string) []byte {
 	return fmt.Appendf(nil, "%s\n%x", streamLabel, sum)
 }
 
+// chunks is the AEAD of one stream, with a key that is exported from its HPKE context. HPKE's own would do the same, in new memory for each chunk, which costs several
+// times what the sealing does.
+type chunks struct {
+	aead  cipher.AEAD
+	next  uint64
+	nonce [chacha20poly1305.NonceSize]byte
+}
+
+// exporter is the side of an HPKE context that both ends have.
+type exporter interface {
+	Export(exporterContext string, length int) ([]byte, error)
+}
+
+func newChunks(context exporter) (*chunks, error) {
+	key, err := context.Export(chunkLabel, chacha20poly1305.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("the key of the chunks: %w", err)
+	}
+	aead, err := chacha20poly1305.New(key)
+	if err != nil {
+		return nil, fmt.Errorf("the key of the chunks: %w", err)
+	}
+	return &chunks{aead: aead}, nil
+}
+
+// place is the nonce of the chunk that is next: its number.
+func (c *chunks) place() []byte {
+	binary.BigEndian.PutUint64(c.nonce[len(c.nonce)-8:], c.next)
+	c.next++
+	return c.nonce[:]
+}
+
 // StreamSealer seals the chunks of one stream, in order. Not for concurrent use.
-type StreamSealer struct{ sender *hpke.Sender }
+type StreamSealer struct{ chunks *chunks }
 
 // NewStreamSealer begins the stream that answers a query, given as the exact signed text. The opening is the first chunk: the encapsulated key, and sign's
 // signature with the machine's Ed25519 key over that and the query. HPKE's base mode does not say who sealed; the signature does.
@@ -81,16 +118,22 @@ func NewStreamSealer(publicKey []byte, query string, sign func([]byte) []byte) (
 	if err != nil {
 		return nil, nil, fmt.Errorf("requester's key: %w", err)
 	}
-	return append(enc, sign(signedOpening(info, enc))...), &StreamSealer{sender}, nil
+	chunks, err := newChunks(sender)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(enc, sign(signedOpening(info, enc))...), &StreamSealer{chunks}, nil
 }
 
 func signedOpening(info, enc []byte) []byte { return fmt.Appendf(nil, "%s\n%x", info, enc) }
 
-// Seal seals the next chunk. Each holds its place: one that is left out, repeated or moved does not open.
-func (s *StreamSealer) Seal(plaintext []byte) ([]byte, error) { return s.sender.Seal(nil, plaintext) }
+// Seal appends the next chunk to dst. Each holds its place: one that is left out, repeated or moved does not open.
+func (s *StreamSealer) Seal(dst, plaintext []byte) []byte {
+	return s.chunks.aead.Seal(dst, s.chunks.place(), plaintext, nil)
+}
 
 // StreamOpener opens the chunks of one stream, in order. Not for concurrent use.
-type StreamOpener struct{ recipient *hpke.Recipient }
+type StreamOpener struct{ chunks *chunks }
 
 // NewStreamOpener takes the first chunk of a stream. signingKey is the machine's, as it is pinned in the Host; query is the exact text that was signed.
 func NewStreamOpener(privateKey []byte, signingKey ed25519.PublicKey, query string, opening []byte) (*StreamOpener, error) {
@@ -113,12 +156,16 @@ func NewStreamOpener(privateKey []byte, signingKey ed25519.PublicKey, query stri
 	if err != nil {
 		return nil, fmt.Errorf("the stream was sealed for another key: %w", err)
 	}
-	return &StreamOpener{recipient}, nil
+	chunks, err := newChunks(recipient)
+	if err != nil {
+		return nil, err
+	}
+	return &StreamOpener{chunks}, nil
 }
 
-// Open opens the next chunk.
+// Open opens the next chunk, in its own memory.
 func (s *StreamOpener) Open(chunk []byte) ([]byte, error) {
-	plaintext, err := s.recipient.Open(nil, chunk)
+	plaintext, err := s.chunks.aead.Open(chunk[:0], s.chunks.place(), chunk, nil)
 	if err != nil {
 		return nil, errors.New("a chunk of the stream is missing, damaged or not from the machine")
 	}
