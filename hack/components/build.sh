@@ -23,6 +23,9 @@ for name in "$@"; do
     # Without service discovery, which pulls in the clients of twenty clouds.
     prometheus | promtool)
       module=prometheus package=github.com/prometheus/prometheus/cmd/$name tags=remove_all_sd flags="-X github.com/prometheus/common/version.Version=3.16.0" ;;
+    # The Kubernetes version of capabilities in helm template is that of the client libraries.
+    helm) module=helm package=helm.sh/helm/v3/cmd/helm flags="-X helm.sh/helm/v3/internal/version.version=v3.22.0" ;;
+    kube-score) module=kube-score package=github.com/zegl/kube-score/cmd/kube-score flags="-X main.version=1.20.0" ;;
     versitygw) module=versitygw package=github.com/versity/versitygw/cmd/versitygw flags="-X main.Version=1.8.0" ;;
     *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
   esac
