@@ -28,3 +28,6 @@ go run ./hack/metricsdoc "$out/docs/metrics.md"
 
 echo "generating the pages of the plugin"
 go run ./hack/clidocs "$out/docs/cli"
+
+echo "generating the chart's templates"
+go run ./hack/chartgen "$out/config" "$out/charts/restic-manager"

@@ -10,6 +10,11 @@ shift
 
 k8s=v1.37.2
 k8s_flags="-X k8s.io/component-base/version.gitVersion=$k8s -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37 -X k8s.io/client-go/pkg/version.gitVersion=$k8s -X k8s.io/client-go/pkg/version.gitMajor=1 -X k8s.io/client-go/pkg/version.gitMinor=37"
+# The version that helm template and helm lint take for the cluster's; it is 1.20 otherwise.
+helm_flags=""
+for package in chartutil lint/rules; do
+  helm_flags+=" -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=37"
+done
 
 for name in "$@"; do
   flags="" tags=""
@@ -23,8 +28,7 @@ for name in "$@"; do
     # Without service discovery, which pulls in the clients of twenty clouds.
     prometheus | promtool)
       module=prometheus package=github.com/prometheus/prometheus/cmd/$name tags=remove_all_sd flags="-X github.com/prometheus/common/version.Version=3.16.0" ;;
-    # The Kubernetes version of capabilities in helm template is that of the client libraries.
-    helm) module=helm package=helm.sh/helm/v3/cmd/helm flags="-X helm.sh/helm/v3/internal/version.version=v3.22.0" ;;
+    helm) module=helm package=helm.sh/helm/v3/cmd/helm flags="-X helm.sh/helm/v3/internal/version.version=v3.22.0 $helm_flags" ;;
     kube-score) module=kube-score package=github.com/zegl/kube-score/cmd/kube-score flags="-X main.version=1.20.0" ;;
     versitygw) module=versitygw package=github.com/versity/versitygw/cmd/versitygw flags="-X main.Version=1.8.0" ;;
     *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
