@@ -160,8 +160,8 @@ readinessProbe:
 {{- end }}
 {{- end }}
 
-{{/* What every Pod may reach. */}}
-{{- define "restic-manager.commonEgress" -}}
+{{/* What Pods may reach. */}}
+{{- define "restic-manager.dnsEgress" -}}
 # DNS
 - ports:
   {{- range .Values.networkPolicy.dns.ports }}
@@ -172,6 +172,9 @@ readinessProbe:
   to:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end }}
+
+{{- define "restic-manager.apiServerEgress" -}}
 # API server
 - ports:
   {{- range .Values.networkPolicy.apiServer.ports }}
