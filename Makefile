@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN := bin
 COMPONENT_DIR := .cache/bin
-COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 restic-0.18 rest-server versitygw prometheus promtool
+COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 restic-0.18 rest-server versitygw prometheus promtool helm kube-score crds
 BINARIES := restic-manager-controller restic-manager-gateway restic-manager-agent kubectl-restic
 LDFLAGS := -s -w -X github.com/restic-manager/restic-manager/internal/version.Version=$(VERSION)
 FUZZ_TIME ?= 60s
@@ -57,7 +57,7 @@ clean: ## Remove built programs; built components stay in .cache.
 ##@ Check
 
 .PHONY: verify
-verify: verify-modules verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-manifests ## Run every check that is not a behaviour test.
+verify: verify-modules verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-manifests verify-chart ## Run every check that is not a behaviour test.
 	@echo "verify: everything is in order"
 
 .PHONY: verify-modules
@@ -96,6 +96,11 @@ verify-imports:
 verify-manifests: components
 	@echo "checking CRDs and samples against a real API server"
 	@go test -count=1 ./test/manifests/...
+
+.PHONY: verify-chart
+verify-chart: components
+	@echo "checking the Helm chart: lint, schema, what it renders on a real API server, and that config/default is the same"
+	@go test -count=1 ./test/chart/...
 
 # The end-to-end tests wait more than they work (a lost replica is noticed after 90 s), so the others run beside them. Never from the
 # test cache: it does not see that the programs changed.

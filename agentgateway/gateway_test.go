@@ -325,6 +325,12 @@ func TestAGracefulStopDrainsAndWritesNothing(t *testing.T) {
 	if d := testagent.Expect[*wire.Drain](link); d.SpreadSeconds != 1 {
 		t.Errorf("got %+v", d)
 	}
+	// The Service must send nobody here any more, while the process is to live on.
+	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/healthz": http.StatusOK} {
+		if got := status(t, gw.health+path); got != want {
+			t.Errorf("a draining gateway answers %s with %d, want %d", path, got, want)
+		}
+	}
 	link.Close()
 	<-stopped
 	if gw.Ready() {

@@ -102,6 +102,7 @@ type replica struct {
 	*Gateway
 	url     string
 	metrics string
+	health  string
 	stop    func()
 }
 
@@ -153,7 +154,8 @@ func (w *world) start(instance string, changes ...func(*Options)) *replica {
 		}
 		return nil
 	})
-	return &replica{Gateway: g, url: "https://" + listener.Addr().String(), metrics: "http://" + metrics.Addr().String() + "/metrics", stop: stop}
+	return &replica{Gateway: g, url: "https://" + listener.Addr().String(), metrics: "http://" + metrics.Addr().String() + "/metrics",
+		health: "http://" + health.Addr().String(), stop: stop}
 }
 
 // testWriter logs through the test, and is silent once it has ended.

@@ -28,3 +28,9 @@ go run ./hack/metricsdoc "$out/docs/metrics.md"
 
 echo "generating the pages of the plugin"
 go run ./hack/clidocs "$out/docs/cli"
+
+echo "generating the chart's templates"
+go run ./hack/chartgen config "$out/charts/restic-manager"
+
+echo "generating the pages of values and flags"
+go run ./hack/configdoc charts/restic-manager/values.yaml "$out"

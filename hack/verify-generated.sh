@@ -13,7 +13,7 @@ while read -r file; do
   fi
 done < <(cd "$want" && find . -type f | sed 's|^\./||' | sort)
 # A CRD whose type is gone, or the page of a command, would stay for ever.
-for file in config/crd/bases/* docs/cli/*.md docs/cli/man/*; do
+for file in config/crd/bases/* docs/cli/*.md docs/cli/man/* $(grep -l '^{{- /\* Written by make generate' -r charts/*/templates); do
   if [ ! -e "$want/$file" ]; then
     echo "$file is not generated any more: remove it"
     failed=1

@@ -154,7 +154,7 @@ func (o *options) run(ctx context.Context) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+	if err := addReadiness(mgr); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version.Version, "namespace", o.namespace, "gatewayURL", o.gatewayURL, "pins", len(pins), "signingKey", keys.PublicKeys()[0].KeyID)

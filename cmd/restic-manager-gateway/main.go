@@ -83,6 +83,8 @@ func command() *cobra.Command {
 			panic(err) // no such flag: a mistake above
 		}
 	}
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.AddCommand(checkCommand())
 	return cmd
 }
 

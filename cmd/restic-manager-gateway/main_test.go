@@ -68,3 +68,23 @@ func TestWhereOtherReplicasReachThisOne(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCheckNamesWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		says string
+	}{
+		{"no URL", nil, "gateway-url"},
+		{"authorities that are not there", []string{"--gateway-url=https://gateway.example.com", "--ca-file=/nowhere"}, "--ca-file"},
+		{"nobody there", []string{"--gateway-url=https://gateway.example.com", "--address=127.0.0.1:1", "--timeout=0s"}, "refused"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := command()
+			cmd.SetArgs(append([]string{"check"}, c.args...))
+			if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want something with %q", err, c.says)
+			}
+		})
+	}
+}

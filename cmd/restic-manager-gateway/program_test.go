@@ -87,6 +87,12 @@ func TestTheProgramServesAndEnds(t *testing.T) {
 		t.Errorf("the chain has %d certificates and not the CA at its end", len(chain))
 	}
 	_ = conn.Close()
+	// What helm test runs.
+	look := command()
+	look.SetArgs([]string{"check", "--gateway-url=https://" + addresses[0], "--ca-file=" + ca.CertFile, "--timeout=0s"})
+	if err := look.ExecuteContext(t.Context()); err != nil {
+		t.Errorf("the check of a gateway that serves: %v", err)
+	}
 	leases := cp.Client().CoordinationV1().Leases(namespace)
 	if _, err := leases.Get(t.Context(), "restic-manager-gateway-program", metav1.GetOptions{}); err != nil {
 		t.Errorf("the Lease of a ready replica: %v", err)

@@ -10,6 +10,21 @@ shift
 
 k8s=v1.37.2
 k8s_flags="-X k8s.io/component-base/version.gitVersion=$k8s -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37 -X k8s.io/client-go/pkg/version.gitVersion=$k8s -X k8s.io/client-go/pkg/version.gitMajor=1 -X k8s.io/client-go/pkg/version.gitMinor=37"
+# The version that helm template and helm lint take for the cluster's; it is 1.20 otherwise.
+helm_flags=""
+for package in chartutil lint/rules; do
+  helm_flags+=" -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=37"
+done
+
+# Files of modules rather than programs.
+crds() {
+  local gateway cert_manager
+  dir() { go mod download -C "$here/crds" -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p'; }
+  gateway=$(dir sigs.k8s.io/gateway-api) cert_manager=$(dir github.com/cert-manager/cert-manager)
+  mkdir -p "$out/crds"
+  cp --no-preserve=mode "$gateway"/config/crd/standard/gateway.networking.k8s.io_{httproutes,tlsroutes,backendtlspolicies}.yaml \
+    "$cert_manager"/deploy/crds/cert-manager.io_{certificates,issuers}.yaml "$out/crds/"
+}
 
 for name in "$@"; do
   flags="" tags=""
@@ -23,6 +38,9 @@ for name in "$@"; do
     # Without service discovery, which pulls in the clients of twenty clouds.
     prometheus | promtool)
       module=prometheus package=github.com/prometheus/prometheus/cmd/$name tags=remove_all_sd flags="-X github.com/prometheus/common/version.Version=3.16.0" ;;
+    helm) module=helm package=helm.sh/helm/v3/cmd/helm flags="-X helm.sh/helm/v3/internal/version.version=v3.22.0 $helm_flags" ;;
+    kube-score) module=kube-score package=github.com/zegl/kube-score/cmd/kube-score flags="-X main.version=1.20.0" ;;
+    crds) crds; continue ;;
     versitygw) module=versitygw package=github.com/versity/versitygw/cmd/versitygw flags="-X main.Version=1.8.0" ;;
     *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
   esac

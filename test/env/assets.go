@@ -19,6 +19,8 @@ const (
 	ResticOld         = "restic-0.18" // the oldest version that the agent takes
 	PrometheusBinary  = "prometheus"
 	Promtool          = "promtool"
+	Helm              = "helm"
+	KubeScore         = "kube-score"
 )
 
 // Root returns the folder of the repository: the nearest one above the working directory that holds this module's go.mod.
