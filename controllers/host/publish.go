@@ -42,7 +42,7 @@ func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts)
 	}
 	set, findings := compile.Compile(compile.Input{
 		Host: host, IdentityHash: f.identity.Hash(), Groups: f.groups, Schedules: f.schedules,
-		SigningKeys: r.Signer.PublicKeys(), TLSPins: r.TLSPins,
+		SigningKeys: r.Signer.PublicKeys(), TLSPins: r.TLSPins(),
 	})
 	f.compiled, f.findings = &set, findings
 	revision, err := compile.Revision(set, map[string]string{wire.CredentialRepository: f.credential.Digest(r.Signer.DigestKey())})
@@ -142,7 +142,7 @@ func specOf(host *v1alpha1.Host, set *wire.ScheduleSet) v1alpha1.ScheduleSetSpec
 // replaced: an agent would refuse it.
 func (r *Reconciler) intact(published *v1alpha1.ScheduleSet, host *v1alpha1.Host) bool {
 	signed, err := convert.WireSignatures(published.Spec.Signatures)
-	if err != nil || seal.Verify(published.Spec.Bundle, signed, r.Signer.PublicKeys()) != nil {
+	if err != nil || !r.Signer.Signed(published.Spec.Bundle, signed) {
 		return false
 	}
 	set, err := wire.ParseScheduleSet(published.Spec.Bundle)

@@ -18,7 +18,6 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
-	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
@@ -201,7 +200,7 @@ func (r *Reconciler) tombstoneOf(set *v1alpha1.ScheduleSet, keepCredentials bool
 		return wire.ScheduleSet{}, fmt.Errorf("spec.host.identity: %w", err)
 	}
 	ref := wire.HostRef{Namespace: set.Namespace, Name: set.Name}
-	tombstone := compile.Tombstone(ref, set.Spec.Host.UID, identity.Hash(), keepCredentials, r.Signer.PublicKeys(), r.TLSPins)
+	tombstone := compile.Tombstone(ref, set.Spec.Host.UID, identity.Hash(), keepCredentials, r.Signer.PublicKeys(), r.TLSPins())
 	tombstone.Revision, err = compile.Revision(tombstone, nil)
 	return tombstone, err
 }
@@ -223,7 +222,7 @@ func (r *Reconciler) buried(set *v1alpha1.ScheduleSet) bool {
 		return false
 	}
 	signed, err := convert.WireSignatures(set.Spec.Signatures)
-	if err != nil || seal.Verify(set.Spec.Bundle, signed, r.Signer.PublicKeys()) != nil {
+	if err != nil || !r.Signer.Signed(set.Spec.Bundle, signed) {
 		return false
 	}
 	published, err := wire.ParseScheduleSet(set.Spec.Bundle)
