@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,7 +50,7 @@ func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts)
 	if err != nil {
 		return err
 	}
-	if f.set != nil && f.set.Spec.Revision == revision && r.intact(f.set, host) {
+	if f.set != nil && f.set.Spec.Revision == revision && r.intact(f.set, host) && !outrun(f.set) {
 		return r.disown(ctx, f)
 	}
 	set.Revision = revision
@@ -69,6 +70,17 @@ func (r *Reconciler) retract(ctx context.Context, f *facts, why string) error {
 	log.FromContext(ctx).Info("deleted the ScheduleSet", "since", why)
 	f.set = nil
 	return nil
+}
+
+// outrunSlack is how much older than its refusal a set is at least that is signed anew for it: once a minute at most, whatever is reported.
+const outrunSlack = time.Minute
+
+// outrun tells whether the machine refused the set since it has one with a later serial: the cluster was restored from a backup that is older than what the machine
+// got last. The same content is signed again then, with a serial of now.
+func outrun(set *v1alpha1.ScheduleSet) bool {
+	refusal := set.Status.Refusal
+	return refusal != nil && refusal.Revision == set.Spec.Revision && refusal.Reason == string(wire.RefusalOlderSerial) &&
+		refusal.Time.Sub(time.UnixMicro(set.Spec.Serial)) > outrunSlack
 }
 
 // write seals, signs and stores a set.
