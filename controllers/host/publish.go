@@ -50,8 +50,12 @@ func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts)
 	if err != nil {
 		return err
 	}
-	if f.set != nil && f.set.Spec.Revision == revision && r.intact(f.set, host) && !outrun(f.set) {
-		return r.disown(ctx, f)
+	if f.set != nil && f.set.Spec.Revision == revision && r.intact(f.set, host) {
+		behind, wait := outrun(f.set, r.Clock.Now())
+		if !behind || wait > 0 {
+			f.again = wait
+			return r.disown(ctx, f)
+		}
 	}
 	set.Revision = revision
 	return r.write(ctx, host, f, set)
@@ -72,15 +76,18 @@ func (r *Reconciler) retract(ctx context.Context, f *facts, why string) error {
 	return nil
 }
 
-// outrunSlack is how much older than its refusal a set is at least that is signed anew for it: once a minute at most, whatever is reported.
-const outrunSlack = time.Minute
+// outrunPause is the least time between two signatures of the same content, whatever is reported.
+const outrunPause = time.Minute
 
 // outrun tells whether the machine refused the set since it has one with a later serial: the cluster was restored from a backup that is older than what the machine
-// got last. The same content is signed again then, with a serial of now.
-func outrun(set *v1alpha1.ScheduleSet) bool {
+// got last. The same content is to be signed again then, with a serial of now, or when wait is over.
+func outrun(set *v1alpha1.ScheduleSet, now time.Time) (yes bool, wait time.Duration) {
+	signed := time.UnixMicro(set.Spec.Serial)
 	refusal := set.Status.Refusal
-	return refusal != nil && refusal.Revision == set.Spec.Revision && refusal.Reason == string(wire.RefusalOlderSerial) &&
-		refusal.Time.Sub(time.UnixMicro(set.Spec.Serial)) > outrunSlack
+	if refusal == nil || refusal.Revision != set.Spec.Revision || refusal.Reason != string(wire.RefusalOlderSerial) || refusal.Time.Time.Before(signed.Truncate(time.Second)) {
+		return false, 0
+	}
+	return true, max(0, signed.Add(outrunPause).Sub(now))
 }
 
 // write seals, signs and stores a set.

@@ -110,8 +110,12 @@ func (r *Reconciler) succeed(ctx context.Context, host *v1alpha1.Host, f *facts)
 // end takes the next step with a set whose Host is gone; heir is the UID of the Host that has its name now, empty for none. again is when to look
 // once more; gone says that the set is deleted.
 func (r *Reconciler) end(ctx context.Context, set *v1alpha1.ScheduleSet, heir types.UID, patience time.Duration) (gone bool, again time.Duration, err error) {
-	step, again := fateOf(set, r.buried(set) && !outrun(set), r.Clock.Now(), patience)
+	behind, wait := outrun(set, r.Clock.Now())
+	step, again := fateOf(set, r.buried(set) && (!behind || wait > 0), r.Clock.Now(), patience)
 	if step == fateWait {
+		if wait > 0 {
+			again = min(again, wait)
+		}
 		return false, again, nil
 	}
 	// Deleting objects and wiping machines follows from what is not there: the cache may be behind.

@@ -23,7 +23,7 @@ func TestWhatARotationNeedsNext(t *testing.T) {
 		state   state
 		waiting []string
 		want    step
-		looks   bool // again within a minute
+		looks   bool // again soon
 	}{
 		{"nothing was asked for", state{entries: one}, nil, stepNone, false},
 		{"a rotation is asked for", state{entries: one, rotate: "a"}, nil, stepAnnounce, true},

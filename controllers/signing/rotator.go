@@ -25,7 +25,7 @@ const (
 	// DefaultOverlap is how long a retired key signs at least.
 	DefaultOverlap = 90 * 24 * time.Hour
 	// countPause is between two counts of the machines while a rotation is under way.
-	countPause = time.Minute
+	countPause = 20 * time.Second
 	// outagePause is between tries while the Secret cannot be read or written.
 	outagePause = 15 * time.Second
 	// idlePause is between looks otherwise: a change is noticed at once, where it may be watched.
@@ -167,7 +167,7 @@ func (r *Rotator) take(ctx context.Context, next step, secret *corev1.Secret, s 
 // apply makes a step in the Secret that was read, and returns the sentence that tells it.
 func apply(next step, secret *corev1.Secret, s state) (string, error) {
 	newest := s.entries[len(s.entries)-1]
-	record := &Record{Since: s.now.UTC().Truncate(time.Second), NewKey: newest.KeyID, Next: "the machines are counted within a minute"}
+	record := &Record{Since: s.now.UTC().Truncate(time.Second), NewKey: newest.KeyID, Next: "the machines are counted in a moment"}
 	if s.record != nil {
 		record.Request = s.record.Request
 	}

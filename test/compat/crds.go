@@ -106,7 +106,9 @@ func load(folder string) (map[string]*apiextensionsv1.CustomResourceDefinition, 
 func removedVersions(file string, before, after *apiextensionsv1.CustomResourceDefinition) []Change {
 	var changes []Change
 	for _, v := range before.Spec.Versions {
-		if v.Served && !slices.ContainsFunc(after.Spec.Versions, func(now apiextensionsv1.CustomResourceDefinitionVersion) bool { return now.Name == v.Name && now.Served }) {
+		if v.Served && !slices.ContainsFunc(after.Spec.Versions, func(now apiextensionsv1.CustomResourceDefinitionVersion) bool {
+			return now.Name == v.Name && now.Served
+		}) {
 			changes = append(changes, Change{CRD: file, Version: v.Name, Check: "VersionRemoved", problem: "the version is not served any more"})
 		}
 	}
