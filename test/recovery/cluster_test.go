@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,7 +37,7 @@ func (w *world) export() (objects, credentials, keys string) {
 		w.must(err)
 		return out
 	}
-	return get("-n", w.ns, "hosts.backup.restic-manager.io,sourcegroups.backup.restic-manager.io,schedules.backup.restic-manager.io,repomaintenances.backup.restic-manager.io"),
+	return get("-n", w.ns, "hosts.backup.restic-manager.io,sourcegroups,schedules,repomaintenances", "-l", "!"+v1alpha1.LabelDefault),
 		get("-n", w.ns, "secrets", "-l", v1alpha1.LabelCredentials+"=true"),
 		get("-n", stack.Namespace, "secret", signing.SecretName)
 }
@@ -62,15 +61,7 @@ func (w *world) wipe() {
 
 func (w *world) bring(yaml string) {
 	w.Helper()
-	// A fresh cluster knows neither uids nor versions of the former one, and kubectl create refuses the latter.
-	var kept []string
-	for line := range strings.Lines(yaml) {
-		if t := strings.TrimSpace(line); strings.HasPrefix(t, "resourceVersion:") || strings.HasPrefix(t, "uid:") {
-			continue
-		}
-		kept = append(kept, line)
-	}
-	_, err := w.CP.KubectlInput(w.Context(), w.CP.AdminKubeconfig, strings.Join(kept, ""), "create", "-f", "-")
+	_, err := w.CP.KubectlInput(w.Context(), w.CP.AdminKubeconfig, yaml, "create", "-f", "-")
 	w.must(err)
 }
 

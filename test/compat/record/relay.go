@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -85,10 +86,6 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(response.StatusCode)
-	if request.Method != http.MethodPost { // an answer to a person, who is no agent
-		_, _ = io.Copy(flushing{w}, response.Body)
-		return
-	}
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
 		return
@@ -98,32 +95,25 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	_, _ = w.Write(answer)
 }
 
-// flushing passes a stream on as it comes.
-type flushing struct{ http.ResponseWriter }
-
-func (f flushing) Write(b []byte) (int, error) {
-	n, err := f.ResponseWriter.Write(b)
-	if flusher, ok := f.ResponseWriter.(http.Flusher); ok {
-		flusher.Flush()
-	}
-	return n, err
-}
-
 // connect passes a session on. One of a person, who collects an answer, is not kept.
 func (r *relay) connect(w http.ResponseWriter, request *http.Request) {
-	header := http.Header{}
-	for _, name := range []string{"Authorization", "User-Agent", "Sec-Websocket-Protocol"} {
-		if v := request.Header.Values(name); v != nil {
-			header[name] = v
+	header := request.Header.Clone()
+	for name := range header {
+		if strings.HasPrefix(name, "Sec-Websocket-") || name == "Upgrade" || name == "Connection" {
+			delete(header, name)
 		}
 	}
 	back, response, err := websocket.Dial(request.Context(), "https://"+r.target+request.URL.RequestURI(), &websocket.DialOptions{HTTPClient: r.client, HTTPHeader: header, Host: request.Host})
 	if err != nil {
-		status := http.StatusBadGateway
-		if response != nil {
-			status = response.StatusCode
+		if response == nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
 		}
-		w.WriteHeader(status)
+		for name, values := range response.Header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(response.StatusCode)
+		_, _ = io.Copy(w, response.Body)
 		return
 	}
 	front, err := websocket.Accept(w, request, nil)
