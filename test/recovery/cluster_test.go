@@ -147,14 +147,11 @@ func TestAClusterThatWasSetBackStrandsNoMachine(t *testing.T) {
 	a := w.machine("web-1")
 	older, err := w.set(t.Context(), "web-1")
 	w.must(err)
-	group := &v1alpha1.SourceGroup{}
-	w.must(w.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "web-1"}, group))
-	excludes := func(list ...string) {
-		base := group.DeepCopy()
-		group.Spec.Excludes = list
-		w.must(w.Patch(t.Context(), group, client.MergeFrom(base)))
+	suspend := func(yes bool) {
+		_, err := w.CP.Kubectl(t.Context(), "-n", w.ns, "patch", "hosts.backup.restic-manager.io", "web-1", "--type=merge", "-p", fmt.Sprintf(`{"spec":{"suspend":%t}}`, yes))
+		w.must(err)
 	}
-	excludes("*.cache")
+	suspend(true)
 	w.eventually("the change is published", func(ctx context.Context) error {
 		set, err := w.set(ctx, "web-1")
 		if err == nil && set.Spec.Revision == older.Spec.Revision {
@@ -166,7 +163,7 @@ func TestAClusterThatWasSetBackStrandsNoMachine(t *testing.T) {
 
 	w.stopController()
 	w.stopGateway()
-	excludes()
+	suspend(false)
 	set, err := w.set(t.Context(), "web-1")
 	w.must(err)
 	spec, status := older.Spec, older.Status
