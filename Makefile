@@ -57,7 +57,7 @@ clean: ## Remove built programs; built components stay in .cache.
 ##@ Check
 
 .PHONY: verify
-verify: verify-modules verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-manifests verify-chart ## Run every check that is not a behaviour test.
+verify: verify-modules verify-format verify-vet verify-staticcheck verify-generated verify-imports verify-compat verify-manifests verify-chart ## Run every check that is not a behaviour test.
 	@echo "verify: everything is in order"
 
 .PHONY: verify-modules
@@ -91,6 +91,11 @@ verify-generated:
 verify-imports:
 	@echo "checking import rules and the agent's binary"
 	@go test -count=1 ./test/imports/...
+
+.PHONY: verify-compat
+verify-compat:
+	@echo "comparing CRDs with those of the last release"
+	@go test -count=1 -run 'CRD|Incompatible|Kind|Newest' ./test/compat
 
 .PHONY: verify-manifests
 verify-manifests: components

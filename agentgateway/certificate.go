@@ -1,9 +1,12 @@
 package agentgateway
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -15,6 +18,9 @@ import (
 // recheck is how often the files of a certificate are looked at, when somebody connects.
 const recheck = time.Second
 
+// retell is how often it is told that they are waited for.
+const retell = time.Minute
+
 // Certificate serves a certificate from files and loads them again when they change. While a new pair is incomplete or wrong, the one
 // before is served.
 //
@@ -24,7 +30,7 @@ type Certificate struct {
 	CertFile string
 	KeyFile  string
 	CAFile   string
-	Clock    clock.PassiveClock
+	Clock    clock.WithTicker
 	Logger   *slog.Logger
 
 	mu      sync.Mutex
@@ -42,6 +48,30 @@ func (c *Certificate) Load() error {
 		return fmt.Errorf("TLS certificate: %w", err)
 	}
 	return c.loadLocked(stamp)
+}
+
+// Wait loads the files, and waits for those that are not there yet: the controllers make them on a fresh installation. A file that is there and wrong is an
+// error at once.
+func (c *Certificate) Wait(ctx context.Context) error {
+	var told time.Time
+	for {
+		err := c.Load()
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if now := c.Clock.Now(); now.Sub(told) >= retell {
+			told = now
+			c.Logger.Warn("waiting for the certificate: it comes with the Secret that the controllers make (--gateway-tls-secret) or that you make; agents cannot connect before",
+				"file", c.CertFile, "problem", err)
+		}
+		timer := c.Clock.NewTimer(recheck)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C():
+		}
+	}
 }
 
 func (c *Certificate) files() []string {

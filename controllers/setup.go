@@ -51,8 +51,16 @@ type Options struct {
 	TombstoneTTL time.Duration
 	// WatchNamespaces as in CacheOptions.
 	WatchNamespaces []string
-	// Keys sign what agents obey.
+	// Keys sign what agents obey, as they were read at the start; the leader follows the Secret from there.
 	Keys *signing.Keys
+	// SigningKeyOverlap is how long a key that was replaced signs on. Default signing.DefaultOverlap.
+	SigningKeyOverlap time.Duration
+	// KeyProgress is told how far a rotation of the keys is; may be nil.
+	KeyProgress *signing.Progress
+	// GatewayTLSSecret names the Secret in which the gateway's certificate is kept, for GatewayTLSNames, and whose authorities are pinned beside TLSPins. Empty: it
+	// is somebody else's affair.
+	GatewayTLSSecret string
+	GatewayTLSNames  []string
 	// Clock, default the real one.
 	Clock clock.WithTicker
 }
@@ -104,6 +112,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.TombstoneTTL == 0 {
 		o.TombstoneTTL = DefaultTombstoneTTL
 	}
+	trust, err := addTrust(mgr, o)
+	if err != nil {
+		return err
+	}
 	limited := len(o.WatchNamespaces) > 0
 	var namespaces client.Reader = mgr.GetClient()
 	if limited {
@@ -119,10 +131,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			Namespaces: namespaces,
 			Clock:      o.Clock,
 			Recorder:   mgr.GetEventRecorder(v1alpha1.ManagerControllers),
-			Signer:     o.Keys,
+			Signer:     trust.ring,
 			Gateways:   host.NewGateways(mgr.GetCache(), mgr.GetAPIReader(), o.Namespace, o.Clock),
 			GatewayURL: o.GatewayURL,
-			TLSPins:    o.TLSPins,
+			TLSPins:    trust.pins,
+			News:       trust.pinNews(),
 			TokenTTL:   o.TokenTTL,
 
 			OverdueMinGrace: o.OverdueMinGrace,
@@ -135,12 +148,14 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: o.Clock, Collect: repomaintenance.DefaultCollect,
 		}},
 		{"HostJob", &hostjob.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: o.Clock, Signer: o.Keys,
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: o.Clock, Signer: trust.ring, News: trust.keyNews(),
 			Recorder: mgr.GetEventRecorder(v1alpha1.ManagerControllers),
 		}},
 		{"HostQuery", &hostquery.Reconciler{
-			Client: mgr.GetClient(), Namespaces: namespaces, Clock: o.Clock, Signer: o.Keys,
-			Gateway: v1alpha1.GatewayEndpoint{URL: o.GatewayURL, TLSPins: o.TLSPins},
+			Client: mgr.GetClient(), Namespaces: namespaces, Clock: o.Clock, Signer: trust.ring, News: trust.pinNews(),
+			Gateway: func() v1alpha1.GatewayEndpoint {
+				return v1alpha1.GatewayEndpoint{URL: o.GatewayURL, TLSPins: trust.pins()}
+			},
 		}},
 	}
 	for _, r := range reconcilers {

@@ -45,7 +45,9 @@ type operator struct {
 	clock     *clocktesting.FakeClock
 	namespace string
 	watched   []string // none: all namespaces
-	stop      func()
+	// gatewayTLSSecret has a certificate made for the gateway; empty for none.
+	gatewayTLSSecret string
+	stop             func()
 }
 
 func newOperator(t *testing.T) *operator {
@@ -79,7 +81,7 @@ func (o *operator) start() {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	keys, err := signing.LoadOrCreate(o.t.Context(), live, operatorNamespace)
+	keys, err := signing.LoadOrCreate(o.t.Context(), live, operatorNamespace, o.watched)
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -90,7 +92,8 @@ func (o *operator) start() {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: operatorNamespace, GatewayURL: "https://gateway.example.com", Keys: keys, Clock: o.clock, WatchNamespaces: o.watched}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: operatorNamespace, GatewayURL: "https://gateway.example.com", Keys: keys, Clock: o.clock, WatchNamespaces: o.watched,
+		GatewayTLSSecret: o.gatewayTLSSecret, GatewayTLSNames: []string{"gateway.example.com"}}); err != nil {
 		o.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -205,6 +205,9 @@ const (
 	EventEnrolmentRefused = "EnrollmentRefused"
 	EventTokenMinted      = "EnrollmentTokenMinted"
 	EventDisconnected     = "Disconnected"
+	// EventSigningKey comes on the Secret with the signing keys, at each step of a rotation; EventSigningKeyProblem when one cannot go on.
+	EventSigningKey        = "SigningKeyRotation"
+	EventSigningKeyProblem = "SigningKeyProblem"
 	// EventBackupsOverdue and EventBackupsRecovered come once each, when BackupsCurrent becomes False and True again.
 	EventBackupsOverdue    = "BackupsOverdue"
 	EventBackupsRecovered  = "BackupsRecovered"

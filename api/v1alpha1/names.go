@@ -59,3 +59,15 @@ const (
 	AnnotationRelayAddress = "backup.restic-manager.io/relay-address"
 	AnnotationRelayPin     = "backup.restic-manager.io/relay-pin"
 )
+
+// Annotations on the Secret with the controllers' signing keys, by which a person has a key replaced (docs/guides/signing-key.md).
+const (
+	// AnnotationRotateSigningKey asks for a new key: any new value does, for instance the date.
+	AnnotationRotateSigningKey = "backup.restic-manager.io/rotate-signing-key"
+	// AnnotationRetireSigningKey names the id of an old key that machines are no longer to be told to trust, without waiting for all of them.
+	AnnotationRetireSigningKey = "backup.restic-manager.io/retire-signing-key"
+	// AnnotationRemoveSigningKey names the id of a retired key that is to sign no longer, and be deleted, without waiting.
+	AnnotationRemoveSigningKey = "backup.restic-manager.io/remove-signing-key"
+	// AnnotationSigningKeyRotation is written by the controllers: how far the rotation is, as JSON.
+	AnnotationSigningKeyRotation = "backup.restic-manager.io/signing-key-rotation"
+)

@@ -19,7 +19,9 @@ const (
 	// With a shorter one a machine that is merely restarted would not be told.
 	minTombstoneTTL = time.Minute
 	maxTombstoneTTL = 10 * 365 * 24 * time.Hour
-	maxPins         = 16
+	maxKeyOverlap   = 10 * 365 * 24 * time.Hour
+	// As many as a set may hold, less those of the authorities that are made here.
+	maxPins = 12
 )
 
 // check tells what is wrong with the flags, each by its name.
@@ -47,6 +49,12 @@ func (o *options) check() error {
 	}
 	if o.tombstoneTTL < minTombstoneTTL || o.tombstoneTTL > maxTombstoneTTL {
 		return fmt.Errorf("--tombstone-ttl is %s, it must be between %s and %s", o.tombstoneTTL, minTombstoneTTL, maxTombstoneTTL)
+	}
+	if o.keyOverlap < o.tokenTTL || o.keyOverlap > maxKeyOverlap {
+		return fmt.Errorf("--signing-key-overlap is %s, it must be between --token-ttl (%s), since tokens name the keys of their time, and %s", o.keyOverlap, o.tokenTTL, maxKeyOverlap)
+	}
+	if err := o.gatewayTLS.check(); err != nil {
+		return err
 	}
 	return o.webhook.check()
 }

@@ -48,6 +48,8 @@ type options struct {
 	logLevel        string
 	logFormat       string
 	webhook         webhookOptions
+	gatewayTLS      gatewayTLSOptions
+	keyOverlap      time.Duration
 }
 
 func newCommand() *cobra.Command {
@@ -79,6 +81,8 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served over HTTP; 0 for nowhere")
 
 	o.webhook.addFlags(command)
+	o.gatewayTLS.addFlags(command)
+	f.DurationVar(&o.keyOverlap, "signing-key-overlap", signing.DefaultOverlap, "how long a signing key that was replaced signs on at least, for machines that sleep")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
 
@@ -126,7 +130,8 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
-	about := metrics.New(metrics.Options{Reader: mgr.GetClient(), Elected: mgr.Elected(), HostLimit: o.metricsHosts, Clock: clock.RealClock{},
+	progress := &signing.Progress{}
+	about := metrics.New(metrics.Options{Reader: mgr.GetClient(), KeyRotation: progress.Waiting, Elected: mgr.Elected(), HostLimit: o.metricsHosts, Clock: clock.RealClock{},
 		Logger: slog.New(logr.ToSlogHandler(logger.WithName("metrics")))})
 	for _, collector := range []prometheus.Collector{about, writes} {
 		if err := ctrlmetrics.Registry.Register(collector); err != nil {
@@ -138,13 +143,17 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
-	keys, err := signing.LoadOrCreate(ctx, live, o.namespace)
+	if err := o.gatewayTLS.checkSecret(ctx, live, o.namespace); err != nil {
+		return err
+	}
+	keys, err := signing.LoadOrCreate(ctx, live, o.namespace, o.watchNamespaces)
 	if err != nil {
 		return err
 	}
 	if err := controllers.Setup(mgr, controllers.Options{
 		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, TombstoneTTL: o.tombstoneTTL, OverdueMinGrace: o.overdueMinGrace, Keys: keys,
-		WatchNamespaces: o.watchNamespaces,
+		WatchNamespaces: o.watchNamespaces, SigningKeyOverlap: o.keyOverlap, KeyProgress: progress,
+		GatewayTLSSecret: o.gatewayTLS.secret, GatewayTLSNames: o.gatewayTLS.namesFor(o.gatewayURL, o.namespace),
 	}); err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func TestCheckNamesTheFlag(t *testing.T) {
 		o    options
 		want string // part of the error, empty for none
 	}{
-		{"a URL with a port", options{gatewayURL: "https://gateway.example.com:8443", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Hour}, ""},
+		{"a URL with a port", options{gatewayURL: "https://gateway.example.com:8443", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Hour, keyOverlap: time.Hour}, ""},
 		{"no URL", options{tokenTTL: time.Hour, overdueMinGrace: time.Minute}, "--gateway-url is required"},
 		{"a URL without TLS", options{gatewayURL: "http://gateway.example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute}, "agents speak TLS only"},
 		{"a host alone", options{gatewayURL: "gateway.example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute}, "--gateway-url"},
@@ -40,6 +40,11 @@ func TestCheckNamesTheFlag(t *testing.T) {
 		{"a token that lasts for ever", options{gatewayURL: "https://example.com", tokenTTL: 8 * 24 * time.Hour}, "--token-ttl"},
 		{"tombstones for a moment", options{gatewayURL: "https://example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Second}, "--tombstone-ttl"},
 		{"a token that nobody can use in time", options{gatewayURL: "https://example.com", tokenTTL: time.Second}, "--token-ttl"},
+		{"an overlap of keys that is shorter than a token", options{gatewayURL: "https://example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Hour, keyOverlap: time.Minute}, "--signing-key-overlap"},
+		{"a certificate for the gateway", withGatewayTLS(gatewayTLSOptions{secret: "restic-manager-gateway-tls", names: []string{"gateway.example.com", "10.0.0.1"}}), ""},
+		{"names of a certificate that is not made", withGatewayTLS(gatewayTLSOptions{names: []string{"gateway.example.com"}}), "--gateway-tls-names"},
+		{"a certificate in a Secret that cannot be", withGatewayTLS(gatewayTLSOptions{secret: "Gateway_TLS"}), "--gateway-tls-secret"},
+		{"a certificate for a URL", withGatewayTLS(gatewayTLSOptions{secret: "tls", names: []string{"https://gateway"}}), "--gateway-tls-names"},
 		{"a webhook everywhere", withWebhook(webhookOptions{address: ":9443", names: []string{"webhook.example.com", "::1"}}), ""},
 		{"no webhook, whatever else is said of it", withWebhook(webhookOptions{address: "0", certDir: "/nonexistent"}), ""},
 		{"a webhook without a port", withWebhook(webhookOptions{address: "127.0.0.1"}), "--webhook-bind-address"},
@@ -59,7 +64,23 @@ func TestCheckNamesTheFlag(t *testing.T) {
 }
 
 func withWebhook(w webhookOptions) options {
-	return options{gatewayURL: "https://gateway.example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Hour, webhook: w}
+	return options{gatewayURL: "https://gateway.example.com", tokenTTL: time.Hour, overdueMinGrace: time.Minute, tombstoneTTL: time.Hour, keyOverlap: time.Hour, webhook: w}
+}
+
+func withGatewayTLS(g gatewayTLSOptions) options {
+	o := withWebhook(webhookOptions{address: "0"})
+	o.gatewayTLS = g
+	return o
+}
+
+func TestTheCertificateIsForTheHostOfTheURLAndTheService(t *testing.T) {
+	got := (&gatewayTLSOptions{}).namesFor("https://gateway.example.com:8443", "ops")
+	if fmt.Sprint(got) != "[restic-manager-gateway.ops.svc gateway.example.com]" {
+		t.Errorf("names are %v", got)
+	}
+	if got := (&gatewayTLSOptions{names: []string{"10.0.0.1"}}).namesFor("https://gateway.example.com", "ops"); fmt.Sprint(got) != "[10.0.0.1]" {
+		t.Errorf("names are %v", got)
+	}
 }
 
 func TestPins(t *testing.T) {
@@ -88,7 +109,7 @@ func TestPins(t *testing.T) {
 		{"two of them", append(bytes.Clone(certificate), certificate...), []string{pin, pin}, ""},
 		{"nothing", nil, nil, "no PEM certificate"},
 		{"a key", key, nil, "only certificates belong there"},
-		{"too many", bytes.Repeat(certificate, 17), nil, "at most 16"},
+		{"too many", bytes.Repeat(certificate, 13), nil, "at most 12"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

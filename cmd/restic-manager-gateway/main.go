@@ -109,7 +109,7 @@ func run(ctx context.Context, f *flags) error {
 		return fmt.Errorf("no way to the API server: %w; run inside a cluster, or give --kubeconfig", err)
 	}
 	certificate := &agentgateway.Certificate{CertFile: f.certFile, KeyFile: f.keyFile, CAFile: f.caFile, Clock: clock.RealClock{}, Logger: logger}
-	if err := certificate.Load(); err != nil {
+	if err := certificate.Wait(ctx); err != nil {
 		return err
 	}
 	options := agentgateway.Options{

@@ -38,6 +38,11 @@
 // that an earlier Host of the name left is written over when it is for the same machine; else that machine is told first, for a moment if the present Host has
 // something to publish. A namespace that is being deleted takes its Hosts with it from the first moment, since what is in it still stands for some seconds then.
 //
+// # A cluster that was set back
+//
+// Who restores etcd from a backup brings back sets that are older than what machines have; they refuse them (OlderSerial). Such a refusal has the set signed anew, once a minute
+// at most.
+//
 // # Who writes status
 //
 // Patches hold what changed here and nothing else, so status.maintenance (another reconciler) and what the gateway reports are never written back.

@@ -32,7 +32,9 @@ func (r *Reconciler) enrol(ctx context.Context, host *v1alpha1.Host) (ctrl.Resul
 			if secret, err = r.enrolmentSecret(ctx, host); err != nil {
 				return ctrl.Result{}, err
 			}
-			facts.token = tokenIn(secret)
+			if token := tokenIn(secret); r.follows(token) {
+				facts.token = token
+			}
 		}
 		step := facts.next()
 		if step == stepNone {

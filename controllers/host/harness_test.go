@@ -117,7 +117,7 @@ func newHarness(t *testing.T) *harness {
 	}
 	h.Reconciler = &Reconciler{
 		Client: h.client(live), Live: live, Namespaces: live, Clock: h.clock, Recorder: h.recorder, Signer: testSigner{signer},
-		Gateways: NewGateways(nil, live, operatorNamespace, h.clock), GatewayURL: "https://gateway.example.com", TLSPins: []string{"sha256:x"}, TokenTTL: time.Hour,
+		Gateways: NewGateways(nil, live, operatorNamespace, h.clock), GatewayURL: "https://gateway.example.com", TLSPins: func() []string { return []string{"sha256:x"} }, TokenTTL: time.Hour,
 		OverdueMinGrace: overdue.MinGrace,
 		TombstoneTTL:    30 * 24 * time.Hour,
 	}

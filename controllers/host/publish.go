@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,7 +43,7 @@ func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts)
 	}
 	set, findings := compile.Compile(compile.Input{
 		Host: host, IdentityHash: f.identity.Hash(), Groups: f.groups, Schedules: f.schedules,
-		SigningKeys: r.Signer.PublicKeys(), TLSPins: r.TLSPins,
+		SigningKeys: r.Signer.PublicKeys(), TLSPins: r.TLSPins(),
 	})
 	f.compiled, f.findings = &set, findings
 	revision, err := compile.Revision(set, map[string]string{wire.CredentialRepository: f.credential.Digest(r.Signer.DigestKey())})
@@ -50,7 +51,11 @@ func (r *Reconciler) publish(ctx context.Context, host *v1alpha1.Host, f *facts)
 		return err
 	}
 	if f.set != nil && f.set.Spec.Revision == revision && r.intact(f.set, host) {
-		return r.disown(ctx, f)
+		behind, wait := outrun(f.set, r.Clock.Now())
+		if !behind || wait > 0 {
+			f.again = wait
+			return r.disown(ctx, f)
+		}
 	}
 	set.Revision = revision
 	return r.write(ctx, host, f, set)
@@ -69,6 +74,20 @@ func (r *Reconciler) retract(ctx context.Context, f *facts, why string) error {
 	log.FromContext(ctx).Info("deleted the ScheduleSet", "since", why)
 	f.set = nil
 	return nil
+}
+
+// outrunPause is the least time between two signatures of the same content, whatever is reported.
+const outrunPause = time.Minute
+
+// outrun tells whether the machine refused the set since it has one with a later serial: the cluster was restored from a backup that is older than what the machine
+// got last. The same content is to be signed again then, with a serial of now, or when wait is over.
+func outrun(set *v1alpha1.ScheduleSet, now time.Time) (yes bool, wait time.Duration) {
+	signed := time.UnixMicro(set.Spec.Serial)
+	refusal := set.Status.Refusal
+	if refusal == nil || refusal.Revision != set.Spec.Revision || refusal.Reason != string(wire.RefusalOlderSerial) || refusal.Time.Time.Before(signed.Truncate(time.Second)) {
+		return false, 0
+	}
+	return true, max(0, signed.Add(outrunPause).Sub(now))
 }
 
 // write seals, signs and stores a set.
@@ -142,7 +161,7 @@ func specOf(host *v1alpha1.Host, set *wire.ScheduleSet) v1alpha1.ScheduleSetSpec
 // replaced: an agent would refuse it.
 func (r *Reconciler) intact(published *v1alpha1.ScheduleSet, host *v1alpha1.Host) bool {
 	signed, err := convert.WireSignatures(published.Spec.Signatures)
-	if err != nil || seal.Verify(published.Spec.Bundle, signed, r.Signer.PublicKeys()) != nil {
+	if err != nil || !r.Signer.Signed(published.Spec.Bundle, signed) {
 		return false
 	}
 	set, err := wire.ParseScheduleSet(published.Spec.Bundle)

@@ -353,3 +353,38 @@ func TestConditionsFollowTheSetsStatus(t *testing.T) {
 	h.run("web-1")
 	h.wantCondition("web-1", "Connected", "False Disconnected")
 }
+
+// etcd was restored from a backup, and the machine has a set that was published after it.
+func TestASetThatTheMachineHasOutrunIsSignedAnew(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	h.create(newSecret(), newHost("web-1"))
+	h.enrolHost("web-1", a)
+	h.run("web-1")
+	before := h.set("web-1")
+	if before == nil {
+		t.Fatal("there is no set")
+	}
+	refuse := func(reason wire.RefusalReason) {
+		t.Helper()
+		changeStatus(h, h.set("web-1"), func(set *v1alpha1.ScheduleSet) {
+			set.Status.Refusal = &v1alpha1.Refusal{Revision: set.Spec.Revision, Reason: string(reason), Time: metav1.NewTime(h.clock.Now())}
+		})
+		h.run("web-1")
+	}
+	h.clock.Step(time.Hour)
+	refuse(wire.RefusalBadSignature)
+	if now := h.set("web-1"); now.Spec.Serial != before.Spec.Serial {
+		t.Error("another refusal had it signed anew")
+	}
+	refuse(wire.RefusalOlderSerial)
+	now := h.set("web-1")
+	if now.Spec.Revision != before.Spec.Revision || now.Spec.Serial != h.clock.Now().UnixMicro() {
+		t.Errorf("revision %s and serial %d, want %s and the time", now.Spec.Revision, now.Spec.Serial, before.Spec.Revision)
+	}
+	h.clock.Step(30 * time.Second)
+	refuse(wire.RefusalOlderSerial)
+	if again := h.set("web-1"); again.ResourceVersion == now.ResourceVersion || again.Spec.Serial != now.Spec.Serial {
+		t.Error("a machine that refuses all the time has it signed more than once a minute")
+	}
+}

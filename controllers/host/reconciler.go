@@ -17,6 +17,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/credentials"
+	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -35,12 +36,15 @@ const conflictDelay = 200 * time.Millisecond
 // Signer signs what agents obey.
 type Signer interface {
 	Sign(document string) []wire.Signature
+	// Signed tells whether every key has signed a document.
+	Signed(document string, signatures []wire.Signature) bool
+	// PublicKeys are those that agents are to trust.
 	PublicKeys() []wire.SigningKey
 	// DigestKey is the key of the credentials' digests in a revision.
 	DigestKey() []byte
 }
 
-// Reconciler reconciles Hosts. All fields but TLSPins are required.
+// Reconciler reconciles Hosts. All fields are required but those that say otherwise.
 type Reconciler struct {
 	// Client reads from a cache in which Secrets without the credentials label are absent.
 	Client client.Client
@@ -55,8 +59,10 @@ type Reconciler struct {
 
 	// GatewayURL is where machines find the gateway: https://host[:port].
 	GatewayURL string
-	// TLSPins pin the gateway's certificate chain; empty means that machines use their own trust store.
-	TLSPins []string
+	// TLSPins pin the gateway's certificate chain; none means that machines use their own trust store.
+	TLSPins func() []string
+	// News of what every set holds: of the keys, and of the pins where they change. May be empty.
+	News []*tidings.News
 	// TokenTTL is how long an enrolment token is good for.
 	TokenTTL time.Duration
 	// OverdueMinGrace is how late a backup must be at least before it is overdue. Required.

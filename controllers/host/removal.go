@@ -18,7 +18,6 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
-	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 	"github.com/restic-manager/restic-manager/controllers/status"
@@ -111,8 +110,12 @@ func (r *Reconciler) succeed(ctx context.Context, host *v1alpha1.Host, f *facts)
 // end takes the next step with a set whose Host is gone; heir is the UID of the Host that has its name now, empty for none. again is when to look
 // once more; gone says that the set is deleted.
 func (r *Reconciler) end(ctx context.Context, set *v1alpha1.ScheduleSet, heir types.UID, patience time.Duration) (gone bool, again time.Duration, err error) {
-	step, again := fateOf(set, r.buried(set), r.Clock.Now(), patience)
+	behind, wait := outrun(set, r.Clock.Now())
+	step, again := fateOf(set, r.buried(set) && (!behind || wait > 0), r.Clock.Now(), patience)
 	if step == fateWait {
+		if wait > 0 {
+			again = min(again, wait)
+		}
 		return false, again, nil
 	}
 	// Deleting objects and wiping machines follows from what is not there: the cache may be behind.
@@ -201,7 +204,7 @@ func (r *Reconciler) tombstoneOf(set *v1alpha1.ScheduleSet, keepCredentials bool
 		return wire.ScheduleSet{}, fmt.Errorf("spec.host.identity: %w", err)
 	}
 	ref := wire.HostRef{Namespace: set.Namespace, Name: set.Name}
-	tombstone := compile.Tombstone(ref, set.Spec.Host.UID, identity.Hash(), keepCredentials, r.Signer.PublicKeys(), r.TLSPins)
+	tombstone := compile.Tombstone(ref, set.Spec.Host.UID, identity.Hash(), keepCredentials, r.Signer.PublicKeys(), r.TLSPins())
 	tombstone.Revision, err = compile.Revision(tombstone, nil)
 	return tombstone, err
 }
@@ -223,7 +226,7 @@ func (r *Reconciler) buried(set *v1alpha1.ScheduleSet) bool {
 		return false
 	}
 	signed, err := convert.WireSignatures(set.Spec.Signatures)
-	if err != nil || seal.Verify(set.Spec.Bundle, signed, r.Signer.PublicKeys()) != nil {
+	if err != nil || !r.Signer.Signed(set.Spec.Bundle, signed) {
 		return false
 	}
 	published, err := wire.ParseScheduleSet(set.Spec.Bundle)

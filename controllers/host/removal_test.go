@@ -93,7 +93,7 @@ func (h *harness) tombstone(name string, a agent) (*v1alpha1.ScheduleSet, *wire.
 		h.t.Fatal(err)
 	}
 	if !set.Tombstone || set.IdentityHash != a.identity.Hash() || set.Host != (wire.HostRef{Namespace: h.namespace, Name: name}) ||
-		set.Serial != object.Spec.Serial || set.Revision != object.Spec.Revision || len(set.SigningKeys) != 1 || !slices.Equal(set.TLSPins, h.TLSPins) {
+		set.Serial != object.Spec.Serial || set.Revision != object.Spec.Revision || len(set.SigningKeys) != 1 || !slices.Equal(set.TLSPins, h.TLSPins()) {
 		h.t.Errorf("the tombstone says %s", object.Spec.Bundle)
 	}
 	if len(object.Spec.Credentials)+len(object.Spec.Groups)+len(object.Spec.Schedules) != 0 || object.Spec.Host.Identity != *convert.HostIdentity(&a.identity) {

@@ -64,6 +64,14 @@ func tokenIn(secret *corev1.Secret) *wire.Token {
 	return token
 }
 
+// follows tells whether a machine with this token would believe what is signed now. One that was minted with a key that is lost is of no use.
+func (r *Reconciler) follows(token *wire.Token) bool {
+	signed := r.Signer.Sign("")
+	return token != nil && slices.ContainsFunc(token.SigningKeys, func(k wire.SigningKey) bool {
+		return slices.ContainsFunc(signed, func(s wire.Signature) bool { return s.KeyID == k.KeyID })
+	})
+}
+
 // newToken makes a token for a host. Serials are times: what was signed before now is older than the floor.
 func (r *Reconciler) newToken(host *v1alpha1.Host, set *v1alpha1.ScheduleSet) (*wire.Token, error) {
 	id, secret := make([]byte, 16), make([]byte, wire.TokenSecretSize)
@@ -79,7 +87,7 @@ func (r *Reconciler) newToken(host *v1alpha1.Host, set *v1alpha1.ScheduleSet) (*
 		URL: r.GatewayURL, Host: convert.Ref(host), HostUID: string(host.UID),
 		ID: hex.EncodeToString(id), Secret: secret,
 		NotAfter:    now.Add(r.TokenTTL).UTC().Truncate(time.Second), // as exact as the status that shows it
-		SigningKeys: r.Signer.PublicKeys(), SerialFloor: floor, TLSPins: r.TLSPins,
+		SigningKeys: r.Signer.PublicKeys(), SerialFloor: floor, TLSPins: r.TLSPins(),
 	}
 	if err := token.Validate(); err != nil {
 		return nil, fmt.Errorf("enrolment token: %w", err)
@@ -92,7 +100,7 @@ func (r *Reconciler) usable(secret *corev1.Secret, token *wire.Token, host *v1al
 	return token != nil && token.HostUID == string(host.UID) &&
 		secret.Annotations[annotationMintedFor] == host.Annotations[v1alpha1.AnnotationMintToken] &&
 		r.Clock.Now().Before(token.NotAfter) &&
-		token.URL == r.GatewayURL && slices.Equal(token.TLSPins, r.TLSPins) &&
+		token.URL == r.GatewayURL && slices.Equal(token.TLSPins, r.TLSPins()) &&
 		reflect.DeepEqual(token.SigningKeys, r.Signer.PublicKeys())
 }
 

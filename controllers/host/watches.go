@@ -23,6 +23,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
+	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 )
 
 // Field indexes of the cache.
@@ -56,6 +57,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMaintenance), builder.WithPredicates(maintenanceChanged, sinceStart)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(secretChanged)).
 		WatchesRawSource(source.Channel(r.Gateways.changes, handler.EnqueueRequestsFromMapFunc(r.hostsOfGateway)))
+	for _, n := range r.News {
+		hosts.WatchesRawSource(n.Source(tidings.Every(r.Client, &v1alpha1.HostList{}, &v1alpha1.ScheduleSetList{}))) // of a removed Host only the set is left
+	}
 	if !r.Limited {
 		hosts.Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.setsOfNamespace), builder.OnlyMetadata, builder.WithPredicates(namespaceEnds))
 	}

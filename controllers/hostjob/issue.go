@@ -14,7 +14,8 @@ import (
 // Signer signs the exact bytes of a document with every key in force.
 type Signer interface {
 	Sign(document string) []wire.Signature
-	PublicKeys() []wire.SigningKey
+	// Signed tells whether all these keys have signed it.
+	Signed(document string, signatures []wire.Signature) bool
 	// DigestKey is for keyed digests of credentials.
 	DigestKey() []byte
 }
@@ -100,11 +101,11 @@ func (r *Reconciler) sign(document string, present *v1alpha1.SignedDocument) *v1
 	return &v1alpha1.SignedDocument{Document: document, Signatures: convert.Signatures(r.Signer.Sign(document))}
 }
 
-// signed tells whether a document stands in a status, with a signature of a key that is in force.
+// signed tells whether a document stands in a status, signed by every key in force.
 func (r *Reconciler) signed(present *v1alpha1.SignedDocument, document string) bool {
 	if present == nil || present.Document != document {
 		return false
 	}
 	signatures, err := convert.WireSignatures(present.Signatures)
-	return err == nil && seal.Verify(document, signatures, r.Signer.PublicKeys()) == nil
+	return err == nil && r.Signer.Signed(document, signatures)
 }

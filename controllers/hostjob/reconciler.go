@@ -18,6 +18,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -39,7 +40,9 @@ type Reconciler struct {
 	Namespaces client.Reader
 	Clock      clock.PassiveClock
 	Signer     Signer
-	Recorder   events.EventRecorder
+	// News of the keys. May be empty.
+	News     []*tidings.News
+	Recorder events.EventRecorder
 }
 
 // Reconcile implements reconcile.Reconciler.

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 )
 
 // SetupWithManager makes the reconciler run in mgr.
@@ -23,14 +24,17 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 	generation := predicate.GenerationChangedPredicate{}
-	return ctrl.NewControllerManagedBy(mgr).
+	jobs := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.HostJob{}, builder.WithPredicates(jobMoved)).
 		Watches(&v1alpha1.HostJob{}, handler.EnqueueRequestsFromMapFunc(r.jobsBehind), builder.WithPredicates(gaveWay)).
 		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.jobsOfHost), builder.WithPredicates(changed)).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.jobsOfGroup), builder.WithPredicates(generation)).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.jobsOfMaintenance), builder.WithPredicates(changed)).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.jobsOfSecret), builder.WithPredicates(secretChanged)).
-		Complete(r)
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.jobsOfSecret), builder.WithPredicates(secretChanged))
+	for _, n := range r.News {
+		jobs.WatchesRawSource(n.Source(tidings.Every(r.Client, &v1alpha1.HostJobList{})))
+	}
+	return jobs.Complete(r)
 }
 
 // jobMoved passes a change of what was asked for, of the phase, and of the conditions (which are written here, perhaps from a stale copy), not

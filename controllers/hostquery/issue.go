@@ -3,14 +3,14 @@ package hostquery
 import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
-	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
 )
 
 // Signer signs the exact bytes of a document with every key in force.
 type Signer interface {
 	Sign(document string) []wire.Signature
-	PublicKeys() []wire.SigningKey
+	// Signed tells whether all these keys have signed it.
+	Signed(document string, signatures []wire.Signature) bool
 }
 
 // issue puts a command into a status, with the place where its answer is collected; nil takes both out. What says the same already stays as it is.
@@ -23,18 +23,18 @@ func (r *Reconciler) issue(now *v1alpha1.HostQueryStatus, command *wire.HostQuer
 	if err != nil {
 		return err
 	}
-	now.Gateway = r.Gateway.DeepCopy()
+	now.Gateway = new(r.Gateway())
 	if !r.signed(now.Command, document) {
 		now.Command = &v1alpha1.SignedDocument{Document: document, Signatures: convert.Signatures(r.Signer.Sign(document))}
 	}
 	return nil
 }
 
-// signed tells whether a document stands in a status, with a signature of a key that is in force.
+// signed tells whether a document stands in a status, signed by every key in force.
 func (r *Reconciler) signed(present *v1alpha1.SignedDocument, document string) bool {
 	if present == nil || present.Document != document {
 		return false
 	}
 	signatures, err := convert.WireSignatures(present.Signatures)
-	return err == nil && seal.Verify(document, signatures, r.Signer.PublicKeys()) == nil
+	return err == nil && r.Signer.Signed(document, signatures)
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
@@ -28,7 +29,9 @@ type Reconciler struct {
 	Clock      clock.PassiveClock
 	Signer     Signer
 	// Gateway is where answers are collected.
-	Gateway v1alpha1.GatewayEndpoint
+	Gateway func() v1alpha1.GatewayEndpoint
+	// News of the keys, and of the Gateway's pins where they change. May be empty.
+	News []*tidings.News
 }
 
 // Reconcile implements reconcile.Reconciler.

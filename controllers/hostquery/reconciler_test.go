@@ -82,7 +82,7 @@ func (f *fixture) query() *v1alpha1.HostQuery {
 }
 
 func (f *fixture) tryReconcile(c client.Client, query *v1alpha1.HostQuery) (ctrl.Result, error) {
-	r := &Reconciler{Client: c, Namespaces: f.client, Clock: f.clock, Signer: f.signer, Gateway: gateway}
+	r := &Reconciler{Client: c, Namespaces: f.client, Clock: f.clock, Signer: f.signer, Gateway: func() v1alpha1.GatewayEndpoint { return gateway }}
 	return r.Reconcile(f.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(query)})
 }
 

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 )
 
 // indexQueries finds the queries to one Host.
@@ -24,11 +25,14 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.HostQuery{}, indexQueries, hostOf); err != nil {
 		return fmt.Errorf("indexing HostQueries by %s: %w", indexQueries, err)
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	queries := ctrl.NewControllerManagedBy(mgr).
 		// Nobody else writes a status, and a spec cannot be changed: there is one event for each query, and one for its end.
 		For(&v1alpha1.HostQuery{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.queriesOfHost), builder.WithPredicates(hostChanged)).
-		Complete(r)
+		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.queriesOfHost), builder.WithPredicates(hostChanged))
+	for _, n := range r.News {
+		queries.WatchesRawSource(n.Source(tidings.Every(r.Client, &v1alpha1.HostQueryList{})))
+	}
+	return queries.Complete(r)
 }
 
 func hostOf(object client.Object) []string {

@@ -27,6 +27,8 @@ type Options struct {
 	Reader client.Reader
 	// Elected is closed when this process leads.
 	Elected <-chan struct{}
+	// KeyRotation tells how many machines a rotation of the signing keys waits for; underway is false when there is none. May be nil.
+	KeyRotation func() (waiting int, underway bool)
 	// HostLimit is how many Hosts have series of their own. Default DefaultHostLimit.
 	HostLimit int
 	Clock     clock.PassiveClock
@@ -75,6 +77,11 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	s.put(leader, 1)
+	if c.o.KeyRotation != nil {
+		if waiting, underway := c.o.KeyRotation(); underway {
+			s.put(keyWaiting, float64(waiting))
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	if err := s.objects(ctx); err != nil {

@@ -145,6 +145,18 @@ func TestAReplicaThatDoesNotLeadExportsNothingAboutObjects(t *testing.T) {
 	}
 }
 
+func TestARotationOfTheKeysIsCountedWhileItLasts(t *testing.T) {
+	c := collector(t, true, 0)
+	without := testutil.CollectAndCount(c)
+	underway := true
+	c.o.KeyRotation = func() (int, bool) { return 3, underway }
+	checkSeries(t, c, "restic_manager_signing_key_rotation_waiting_hosts 3")
+	underway = false
+	if n := testutil.CollectAndCount(c); n != without {
+		t.Errorf("%d series after it, want %d", n, without)
+	}
+}
+
 func TestTheNumberOfHostsIsBounded(t *testing.T) {
 	c := collector(t, true, 2, host("c"), host("a"), host("b"))
 	checkSeries(t, c, `

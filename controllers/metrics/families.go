@@ -44,6 +44,7 @@ const (
 	sourceGroupHosts = "source_group_hosts"
 	scheduleHosts    = "schedule_hosts"
 
+	keyWaiting   = "signing_key_rotation_waiting_hosts"
 	hostsOmitted = "metrics_hosts_omitted"
 	leader       = "leader"
 )
@@ -91,6 +92,7 @@ func Families() []metrictable.Family {
 		gauge(scheduleHosts, "Hosts of the Schedule by state: matched, applied, succeeded, failing, never_ran, overdue.", []string{"namespace", "schedule", "state"}),
 
 		gauge(hostsOmitted, "Hosts without series of their own, since there are more than --metrics-host-limit.", nil),
+		gauge(keyWaiting, "Enrolled machines that have not heard yet of the signing keys that a rotation put in force. Absent while no rotation is under way.", nil),
 		gauge(leader, "1 on the replica that leads and exports what is about objects, 0 on the others.", nil),
 		{Name: apiWrites, Type: metrictable.Counter, Help: "Requests of this replica that change something at the API server, by resource, verb and class of the answer (2xx, 4xx, 5xx, error).",
 			Labels: []string{"resource", "verb", "code"}},

@@ -2,135 +2,113 @@ package signing
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/api/wire"
-	"github.com/restic-manager/restic-manager/api/wire/seal"
 )
 
 // SecretName is the Secret with the signing keys, in the operator's namespace.
 const SecretName = "restic-manager-signing-key"
 
-const (
-	keyPrefix      = "signing-"
-	keySuffix      = ".pem"
-	firstKey       = keyPrefix + "1" + keySuffix
-	pemType        = "PRIVATE KEY"
-	digestKeyLabel = "restic-manager/credential-digest-key/v1"
-)
+// EntryMakeNew in the Secret, with any value, asks for a key where there is none: whoever writes it knows that every machine has to be enrolled again.
+const EntryMakeNew = "make-new"
 
 //+kubebuilder:rbac:groups="",namespace=restic-manager-system,resources=secrets,verbs=get;create
+//+kubebuilder:rbac:groups="",namespace=restic-manager-system,resources=secrets,resourceNames=restic-manager-signing-key,verbs=get;list;watch;update
 
-// Keys sign what agents obey.
-type Keys struct {
-	*seal.Signer
-	digestKey []byte
-}
-
-// DigestKey is for keyed digests of credentials. It follows from the first signing key by name, so it changes when that one is replaced, and every
-// revision with it.
-func (k *Keys) DigestKey() []byte { return slices.Clone(k.digestKey) }
-
-// LoadOrCreate returns the keys in the Secret, and makes the Secret with one key when there is none. c reads and writes live. Of several programs that
-// start at once, one creates and all load the same.
-func LoadOrCreate(ctx context.Context, c client.Client, namespace string) (*Keys, error) {
-	secret := &corev1.Secret{}
-	name := types.NamespacedName{Namespace: namespace, Name: SecretName}
-	err := c.Get(ctx, name, secret)
-	if apierrors.IsNotFound(err) {
-		if secret, err = newSecret(namespace); err != nil {
-			return nil, err
-		}
-		if err = c.Create(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers)); apierrors.IsAlreadyExists(err) {
-			err = c.Get(ctx, name, secret)
-		}
-	}
+// LoadOrCreate returns the keys in the Secret, and makes the Secret with one key where nothing was ever signed. c reads and writes live; watched are the
+// namespaces of the installation, none means all. Of several programs that start at once, one creates and all load the same.
+func LoadOrCreate(ctx context.Context, c client.Client, namespace string, watched []string) (*Keys, error) {
+	keys, err := loadOrCreate(ctx, c, namespace, watched)
 	if err != nil {
-		return nil, fmt.Errorf("signing key: Secret %s: %w", name, err)
-	}
-	keys, err := Load(secret)
-	if err != nil {
-		return nil, fmt.Errorf("signing key: Secret %s: %w", name, err)
+		return nil, fmt.Errorf("signing key: Secret %s/%s: %w", namespace, SecretName, err)
 	}
 	return keys, nil
 }
 
-// Load reads the keys in a Secret. The error names the entry, never what it holds.
-func Load(secret *corev1.Secret) (*Keys, error) {
-	var private []ed25519.PrivateKey
-	for _, entry := range slices.Sorted(maps.Keys(secret.Data)) {
-		if !strings.HasPrefix(entry, keyPrefix) || !strings.HasSuffix(entry, keySuffix) {
-			continue
+func loadOrCreate(ctx context.Context, c client.Client, namespace string, watched []string) (*Keys, error) {
+	secret := &corev1.Secret{}
+	name := types.NamespacedName{Namespace: namespace, Name: SecretName}
+	err := c.Get(ctx, name, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		if err := nothingSigned(ctx, c, watched); err != nil {
+			return nil, err
 		}
-		key, err := parse(secret.Data[entry])
-		if err != nil {
-			return nil, fmt.Errorf("%s %w: restore it from a backup; a new key would mean to enrol every machine again", entry, err)
-		}
-		private = append(private, key)
+		err = create(ctx, c, namespace, secret)
+	case err == nil && asksForNew(secret):
+		err = makeNew(ctx, c, secret)
 	}
-	if len(private) == 0 {
-		return nil, fmt.Errorf("there is no entry %s*%s: restore it from a backup, or delete the Secret to get a new key and enrol every machine again", keyPrefix, keySuffix)
+	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
+		err = c.Get(ctx, name, secret) // another one was faster
 	}
-	if len(private) > wire.MaxSignatures {
-		return nil, fmt.Errorf("there are %d keys, at most %d can be in use: remove old ones", len(private), wire.MaxSignatures)
-	}
-	signer, err := seal.NewSigner(private...)
 	if err != nil {
 		return nil, err
 	}
-	digestKey, err := hkdf.Key(sha256.New, private[0].Seed(), nil, digestKeyLabel, sha256.Size)
-	if err != nil {
-		return nil, err
-	}
-	return &Keys{Signer: signer, digestKey: digestKey}, nil
+	return Load(secret)
 }
 
-func parse(data []byte) (ed25519.PrivateKey, error) {
-	block, _ := pem.Decode(data)
-	if block == nil || block.Type != pemType {
-		return nil, errors.New("is not a PEM block of type " + pemType)
-	}
-	// The error of x509 may quote bytes of the key.
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+func create(ctx context.Context, c client.Client, namespace string, secret *corev1.Secret) error {
+	key, err := newKey()
 	if err != nil {
-		return nil, errors.New("is not a PKCS#8 key")
+		return err
 	}
-	key, ok := parsed.(ed25519.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("is a %T, not an Ed25519 key", parsed)
-	}
-	return key, nil
+	*secret = *secretWith(namespace, map[string][]byte{entryOf(1, false): key})
+	return c.Create(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers))
 }
 
-func newSecret(namespace string) (*corev1.Secret, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making a signing key: %w", err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("making a signing key: %w", err)
-	}
+func secretWith(namespace string, data map[string][]byte) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: SecretName},
-		Type:       corev1.SecretTypeOpaque,
-		Data:       map[string][]byte{firstKey: pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der})},
-	}, nil
+		Type:       corev1.SecretTypeOpaque, Data: maps.Clone(data),
+	}
+}
+
+// asksForNew never passes over a key that is there.
+func asksForNew(secret *corev1.Secret) bool {
+	_, asked := secret.Data[EntryMakeNew]
+	return asked && !slices.ContainsFunc(slices.Collect(maps.Keys(secret.Data)), entryName.MatchString)
+}
+
+func makeNew(ctx context.Context, c client.Client, secret *corev1.Secret) error {
+	key, err := newKey()
+	if err != nil {
+		return err
+	}
+	delete(secret.Data, EntryMakeNew)
+	secret.Data[entryOf(1, false)] = key
+	return c.Update(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers))
+}
+
+// nothingSigned refuses to make a key when there are sets that another one signed: a person forgot to restore it, or has to say that it is lost.
+func nothingSigned(ctx context.Context, c client.Client, watched []string) error {
+	if len(watched) == 0 {
+		watched = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range watched {
+		sets := &metav1.PartialObjectMetadataList{}
+		sets.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ScheduleSetList"))
+		err := c.List(ctx, sets, client.InNamespace(namespace), client.Limit(1))
+		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+			return nil // without the CRD there is no set
+		}
+		if err != nil {
+			return fmt.Errorf("looking for ScheduleSets that another key signed: %w", err)
+		}
+		if len(sets.Items) > 0 {
+			return fmt.Errorf("it is missing, and ScheduleSet %s/%s was signed with its key: restore the Secret from a backup (docs/guides/disaster-recovery.md). If the key is lost for good, "+
+				"`kubectl create secret generic %s --from-literal=%s=yes` in that namespace makes a new one, and every machine has to be enrolled again (docs/guides/signing-key.md)",
+				sets.Items[0].Namespace, sets.Items[0].Name, SecretName, EntryMakeNew)
+		}
+	}
+	return nil
 }

@@ -25,11 +25,11 @@ const namespace = "restic-manager-system"
 
 func TestTheFirstStartMakesAKeyAndTheNextOnesUseIt(t *testing.T) {
 	c := fake.NewClientBuilder().Build()
-	first, err := signing.LoadOrCreate(context.Background(), c, namespace)
+	first, err := signing.LoadOrCreate(context.Background(), c, namespace, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := signing.LoadOrCreate(context.Background(), c, namespace)
+	second, err := signing.LoadOrCreate(context.Background(), c, namespace, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,14 +48,14 @@ func TestTwoFirstStartsAtOnceAgree(t *testing.T) {
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.CreateOption) error {
 			if rival == nil {
 				var err error
-				if rival, err = signing.LoadOrCreate(ctx, c, namespace); err != nil {
+				if rival, err = signing.LoadOrCreate(ctx, c, namespace, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
 			return c.Create(ctx, object, opts...)
 		},
 	})
-	keys, err := signing.LoadOrCreate(context.Background(), c, namespace)
+	keys, err := signing.LoadOrCreate(context.Background(), c, namespace, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestTwoFirstStartsAtOnceAgree(t *testing.T) {
 func made(t *testing.T) []byte {
 	t.Helper()
 	c := fake.NewClientBuilder().Build()
-	if _, err := signing.LoadOrCreate(context.Background(), c, namespace); err != nil {
+	if _, err := signing.LoadOrCreate(context.Background(), c, namespace, nil); err != nil {
 		t.Fatal(err)
 	}
 	secret := &corev1.Secret{}
@@ -96,7 +96,11 @@ func TestLoad(t *testing.T) {
 		{"one key", map[string][]byte{"signing-1.pem": key}, 1, ""},
 		{"several keys, all of them sign", map[string][]byte{"signing-1.pem": key, "signing-2.pem": made(t)}, 2, ""},
 		{"other entries are left alone", map[string][]byte{"signing-1.pem": key, "README": []byte("keep this")}, 1, ""},
-		{"no key", map[string][]byte{"README": nil}, 0, "no entry signing-*.pem"},
+		{"no key", map[string][]byte{"README": nil}, 0, "no entry signing-N.pem"},
+		{"a retired key signs, and is trusted no more", map[string][]byte{"retired-1.pem": key, "signing-2.pem": made(t)}, 1, ""},
+		{"retired keys alone", map[string][]byte{"retired-1.pem": key}, 0, "no entry signing-N.pem"},
+		{"the newest key retired", map[string][]byte{"signing-1.pem": key, "retired-2.pem": made(t)}, 0, "retired-2.pem is the newest key"},
+		{"two keys with one number", map[string][]byte{"retired-1.pem": key, "signing-1.pem": made(t)}, 0, "same number"},
 		{"not PEM", map[string][]byte{"signing-1.pem": []byte("hunter2")}, 0, "signing-1.pem is not a PEM block"},
 		{"not PKCS#8", map[string][]byte{"signing-1.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")})}, 0, "not a PKCS#8 key"},
 		{"not Ed25519", map[string][]byte{"signing-1.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}, 0, "not an Ed25519 key"},
@@ -110,7 +114,7 @@ func TestLoad(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || len(keys.PublicKeys()) != tt.keys || len(keys.Sign("x")) != tt.keys {
+			if err != nil || len(keys.PublicKeys()) != tt.keys || len(keys.Sign("x")) != len(keys.Entries()) {
 				t.Errorf("error %v, want %d keys", err, tt.keys)
 			}
 		})

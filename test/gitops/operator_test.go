@@ -102,7 +102,7 @@ func startOperatorAs(t *testing.T, cp *env.ControlPlane, account *rest.Config, w
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := signing.LoadOrCreate(t.Context(), live, operatorNamespace)
+	keys, err := signing.LoadOrCreate(t.Context(), live, operatorNamespace, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

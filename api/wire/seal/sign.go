@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/restic-manager/restic-manager/api/wire"
 )
@@ -42,6 +43,18 @@ func (s *Signer) Sign(document string) []wire.Signature {
 		out = append(out, wire.Signature{KeyID: wire.KeyIDOf(public), Value: ed25519.Sign(k, []byte(document))})
 	}
 	return out
+}
+
+// Signed tells whether each key of the signer has signed a document. What is missing a signature is signed anew before an agent that waits for it comes.
+func (s *Signer) Signed(document string, signatures []wire.Signature) bool {
+	for _, k := range s.keys {
+		public := k.Public().(ed25519.PublicKey)
+		id := wire.KeyIDOf(public)
+		if !slices.ContainsFunc(signatures, func(s wire.Signature) bool { return s.KeyID == id && ed25519.Verify(public, []byte(document), s.Value) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Verify succeeds when at least one signature is by one of the trusted keys. Signatures by unknown keys are skipped; a signature

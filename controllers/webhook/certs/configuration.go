@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/objectwatch"
 )
 
 //+kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=restic-manager,verbs=get;list;watch;patch
@@ -18,7 +19,7 @@ import (
 var errAbsent = errors.New("there is none: apply config/webhook, or turn the webhook off with --webhook-bind-address=0")
 
 // publish writes the authorities into the configuration, and nothing when they are there.
-func (k *Keeper) publish(ctx context.Context, bundle []byte) (seen, error) {
+func (k *Keeper) publish(ctx context.Context, bundle []byte) (objectwatch.Seen, error) {
 	for try := 1; ; try++ {
 		at, err := k.tryPublish(ctx, bundle)
 		if try < maxRaces && apierrors.IsConflict(err) {
@@ -31,9 +32,9 @@ func (k *Keeper) publish(ctx context.Context, bundle []byte) (seen, error) {
 	}
 }
 
-func (k *Keeper) tryPublish(ctx context.Context, bundle []byte) (seen, error) {
+func (k *Keeper) tryPublish(ctx context.Context, bundle []byte) (objectwatch.Seen, error) {
 	list := &admissionregistrationv1.ValidatingWebhookConfigurationList{}
-	at, err := k.look(ctx, list, k.Configuration)
+	at, err := k.watcher().Look(ctx, list, k.Configuration)
 	if err != nil {
 		return at, err
 	}
@@ -56,7 +57,7 @@ func (k *Keeper) tryPublish(ctx context.Context, bundle []byte) (seen, error) {
 	if err := k.Client.Patch(ctx, configuration, patch, client.FieldOwner(v1alpha1.ManagerControllers)); err != nil {
 		return at, err
 	}
-	at.version = configuration.ResourceVersion // what was just written is no news
+	at.Version = configuration.ResourceVersion // what was just written is no news
 	k.Log.Info("wrote the webhook's authorities into its configuration", "configuration", k.Configuration)
 	return at, nil
 }

@@ -9,7 +9,7 @@
 //
 // # Internals
 //
-// All replicas do the same, and none leads. A round reads the Secret, renews what is due (renew.go, pure, with the time as an argument), writes the Secret with its
+// All replicas do the same, and none leads. A round reads the Secret, renews what is due (package pki), writes the Secret with its
 // resourceVersion, takes the certificate, and writes the authorities into the configuration if they differ. Whoever loses a race reads again and finds
 // everything done. Then it waits for a change of one of the two objects, or until the next renewal.
 //
@@ -18,9 +18,8 @@
 //	authority    365 days   renewed after two thirds; the earlier one stays in the bundle until it expires
 //	certificate   90 days   renewed after two thirds, or when it lacks a name
 //
-// A new authority signs nothing for its first hour, while the certificate in use is good: by then every API server has read the bundle that holds both. So no
-// renewal makes an API server meet an authority that it does not know. What cannot be used any more (expired, damaged, lost) is replaced at once, since there
-// is nothing to lose.
+// A new authority signs nothing for its first hour, while there is another way: by then every API server has read the bundle that holds both. So no
+// renewal makes an API server meet an authority that it does not know.
 //
 // What in the Secret cannot be read is replaced, and told in the log; a part that can be read is kept.
 //

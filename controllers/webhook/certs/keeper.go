@@ -13,10 +13,13 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/internal/objectwatch"
+	"github.com/restic-manager/restic-manager/controllers/internal/pki"
 )
 
 //+kubebuilder:rbac:groups="",namespace=restic-manager-system,resources=secrets,verbs=get;create
@@ -27,11 +30,15 @@ const (
 	retryPause = 10 * time.Minute
 	// outagePause is between tries when the API server does not answer.
 	outagePause = 15 * time.Second
-	// eventPause is the least time between two rounds, however many changes there are.
-	eventPause = 2 * time.Second
 	// maxRaces is how often a lost race is tried again at once: each means that another replica got on.
 	maxRaces = 5
 )
+
+// SecretName is the Secret with authority and certificate, in the operator's namespace.
+const SecretName = "restic-manager-webhook-tls"
+
+// policy: by the end of an hour every API server has read the configuration that holds both authorities.
+var policy = pki.Policy{Subject: "restic-manager webhook", AuthorityLife: 365 * 24 * time.Hour, CertificateLife: 90 * 24 * time.Hour, Settling: time.Hour}
 
 // Keeper keeps a certificate for the webhook. Each replica has one.
 type Keeper struct {
@@ -49,6 +56,10 @@ type Keeper struct {
 	certificate atomic.Pointer[tls.Certificate]
 	looked      atomic.Bool
 	told        map[string]string // what hinders, by part
+}
+
+func (k *Keeper) watcher() objectwatch.Watcher {
+	return objectwatch.Watcher{Client: k.Client, Clock: k.Clock}
 }
 
 // GetCertificate is for tls.Config.
@@ -76,29 +87,29 @@ func (k *Keeper) Start(ctx context.Context) error {
 	for ctx.Err() == nil {
 		until, seen := k.round(ctx)
 		k.looked.Store(true)
-		k.wait(ctx, until, seen)
+		k.watcher().Wait(ctx, until, seen)
 	}
 	return nil
 }
 
 // round brings everything up to date. It returns when to look again, and what to watch until then.
-func (k *Keeper) round(ctx context.Context) (time.Time, []seen) {
+func (k *Keeper) round(ctx context.Context) (time.Time, []objectwatch.Seen) {
 	now := k.Clock.Now()
 	m, secret, err := k.keepSecret(ctx)
 	if k.tell(ctx, "certificate", err); err != nil {
-		return now.Add(pauseAfter(err)), []seen{secret}
+		return now.Add(pauseAfter(err)), []objectwatch.Seen{secret}
 	}
-	k.certificate.Store(m.certificate)
-	until := next(m, k.Names)
-	configuration, err := k.publish(ctx, m.caBundle())
+	k.certificate.Store(m.Certificate)
+	until := policy.Next(m, k.Names)
+	configuration, err := k.publish(ctx, m.Bundle())
 	k.tell(ctx, "configuration", err)
 	if err != nil {
 		until = earlier(until, now.Add(pauseAfter(err)))
 	}
-	if !secret.watchable() || !configuration.watchable() {
+	if !secret.Watchable() || !configuration.Watchable() {
 		until = earlier(until, now.Add(retryPause))
 	}
-	return until, []seen{secret, configuration}
+	return until, []objectwatch.Seen{secret, configuration}
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -118,7 +129,7 @@ func pauseAfter(err error) time.Duration {
 }
 
 // keepSecret reads the Secret, renews what is due in it, and returns what it holds then.
-func (k *Keeper) keepSecret(ctx context.Context) (material, seen, error) {
+func (k *Keeper) keepSecret(ctx context.Context) (pki.Material, objectwatch.Seen, error) {
 	for try := 1; ; try++ {
 		m, at, err := k.trySecret(ctx)
 		if try < maxRaces && (apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)) {
@@ -131,25 +142,25 @@ func (k *Keeper) keepSecret(ctx context.Context) (material, seen, error) {
 	}
 }
 
-func (k *Keeper) trySecret(ctx context.Context) (material, seen, error) {
+func (k *Keeper) trySecret(ctx context.Context) (pki.Material, objectwatch.Seen, error) {
 	secret, at, err := k.readSecret(ctx)
 	if err != nil {
-		return material{}, at, err
+		return pki.Material{}, at, err
 	}
 	create := secret == nil
 	var problems []string
-	var m material
+	var m pki.Material
 	if create {
 		secret = emptySecret(k.Namespace)
-	} else if m, problems = parse(secret.Data); !secret.DeletionTimestamp.IsZero() {
-		return material{}, at, errors.New("it is being deleted")
+	} else if m, problems = pki.Parse(secret.Data); !secret.DeletionTimestamp.IsZero() {
+		return pki.Material{}, at, errors.New("it is being deleted")
 	}
-	renewed, what, err := renew(m, k.Names, k.Clock.Now())
+	renewed, what, err := policy.Renew(m, k.Names, k.Clock.Now())
 	if err != nil || len(what) == 0 {
 		return renewed, at, err
 	}
-	if err := renewed.store(secret); err != nil {
-		return material{}, at, err
+	if secret.Data, err = renewed.Entries(); err != nil {
+		return pki.Material{}, at, err
 	}
 	if create {
 		err = k.Client.Create(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers))
@@ -158,11 +169,11 @@ func (k *Keeper) trySecret(ctx context.Context) (material, seen, error) {
 		err = k.Client.Update(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers))
 	}
 	if err != nil {
-		return material{}, at, err
+		return pki.Material{}, at, err
 	}
-	at.version = secret.ResourceVersion // what was just written is no news
-	k.Log.Info("made for the webhook: "+strings.Join(what, " and "), "secret", SecretName, "names", namesOf(renewed.certificate.Leaf),
-		"expires", renewed.certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	at.Version = secret.ResourceVersion // what was just written is no news
+	k.Log.Info("made for the webhook: "+strings.Join(what, " and "), "secret", SecretName, "names", pki.NamesOf(renewed.Certificate.Leaf),
+		"expires", renewed.Certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	if !create && len(problems) > 0 {
 		k.Log.Info("replaced in the webhook's Secret what could not be used", "secret", SecretName, "because", strings.Join(problems, "; "))
 	}
@@ -190,9 +201,9 @@ func (k *Keeper) tell(ctx context.Context, part string, err error) {
 }
 
 // readSecret returns nil for none.
-func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, seen, error) {
+func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, objectwatch.Seen, error) {
 	list := &corev1.SecretList{}
-	at, err := k.look(ctx, list, SecretName, client.InNamespace(k.Namespace))
+	at, err := k.watcher().Look(ctx, list, SecretName, client.InNamespace(k.Namespace))
 	if apierrors.IsForbidden(err) {
 		secret := &corev1.Secret{}
 		err = k.Client.Get(ctx, client.ObjectKey{Namespace: k.Namespace, Name: SecretName}, secret)
@@ -205,4 +216,12 @@ func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, seen, error) {
 		return nil, at, err
 	}
 	return &list.Items[0], at, nil
+}
+
+// emptySecret has the type that tools know; the API server wants both entries of it.
+func emptySecret(namespace string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: SecretName},
+		Type:       corev1.SecretTypeTLS,
+	}
 }

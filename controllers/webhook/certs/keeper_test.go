@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -25,12 +26,21 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/restic-manager/restic-manager/controllers/internal/pki"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
 func TestMain(m *testing.M) { os.Exit(env.Main(m)) }
 
-const patience = 30 * time.Second
+const (
+	patience = 30 * time.Second
+	day      = 24 * time.Hour
+)
+
+var (
+	began = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+	names = []string{"webhook.example.svc"}
+)
 
 // fixture is a namespace of the operator with a configuration of its own, and replicas by one clock.
 type fixture struct {
@@ -136,9 +146,9 @@ func (f *fixture) secret(ctx context.Context) (*corev1.Secret, error) {
 }
 
 // agree waits until all replicas show the certificate in the Secret, the configuration has its authorities, and what is in force is as wanted; it returns that.
-func (f *fixture) agree(what string, wanted func(material) bool, replicas ...*Keeper) material {
+func (f *fixture) agree(what string, wanted func(pki.Material) bool, replicas ...*Keeper) pki.Material {
 	f.t.Helper()
-	var m material
+	var m pki.Material
 	f.eventually(what, func(ctx context.Context) error {
 		f.clock.Step(time.Second) // a timer that was set for a time which had passed
 		secret, err := f.secret(ctx)
@@ -146,12 +156,12 @@ func (f *fixture) agree(what string, wanted func(material) bool, replicas ...*Ke
 			return err
 		}
 		var problems []string
-		if m, problems = parse(secret.Data); len(problems) > 0 {
+		if m, problems = pki.Parse(secret.Data); len(problems) > 0 {
 			return errors.New(strings.Join(problems, "; "))
 		}
 		for i, k := range replicas {
 			shown, err := k.GetCertificate(nil)
-			if err != nil || !shown.Leaf.Equal(m.certificate.Leaf) {
+			if err != nil || !shown.Leaf.Equal(m.Certificate.Leaf) {
 				return fmt.Errorf("replica %d shows another certificate, %w", i, err)
 			}
 		}
@@ -160,23 +170,23 @@ func (f *fixture) agree(what string, wanted func(material) bool, replicas ...*Ke
 			return err
 		}
 		for _, w := range now.Webhooks {
-			if !bytes.Equal(w.ClientConfig.CABundle, m.caBundle()) {
+			if !bytes.Equal(w.ClientConfig.CABundle, m.Bundle()) {
 				return fmt.Errorf("caBundle of %s differs", w.Name)
 			}
 		}
 		if !wanted(m) {
-			return fmt.Errorf("all agree on %d authorities and a certificate of %s", len(m.authorities), madeAt(m.certificate.Leaf))
+			return fmt.Errorf("all agree on %d authorities and a certificate of %s", len(m.Authorities), pki.MadeAt(m.Certificate.Leaf))
 		}
 		return nil
 	})
 	return m
 }
 
-func anything(material) bool { return true }
+func anything(pki.Material) bool { return true }
 
 // notOf wants another certificate than an earlier one.
-func notOf(earlier material) func(material) bool {
-	return func(m material) bool { return !m.certificate.Leaf.Equal(earlier.certificate.Leaf) }
+func notOf(earlier pki.Material) func(pki.Material) bool {
+	return func(m pki.Material) bool { return !m.Certificate.Leaf.Equal(earlier.Certificate.Leaf) }
 }
 
 func TestReplicasThatRaceAgree(t *testing.T) {
@@ -184,8 +194,8 @@ func TestReplicasThatRaceAgree(t *testing.T) {
 	f.createConfiguration()
 	replicas := []*Keeper{f.start(f.admin), f.start(f.admin), f.start(f.admin), f.start(f.admin)}
 	m := f.agree("all show one certificate", anything, replicas...)
-	if len(m.authorities) != 1 {
-		t.Errorf("there are %d authorities", len(m.authorities))
+	if len(m.Authorities) != 1 {
+		t.Errorf("there are %d authorities", len(m.Authorities))
 	}
 	if n := f.logged("made for the webhook: authority and certificate"); n != 1 {
 		t.Errorf("%d replicas made the first certificate", n)
@@ -196,7 +206,7 @@ func TestReplicasThatRaceAgree(t *testing.T) {
 
 	f.clock.Step(60 * day)
 	renewed := f.agree("all show the renewed certificate", notOf(m), replicas...)
-	if !renewed.authorities[0].Equal(m.authorities[0]) {
+	if !renewed.Authorities[0].Certificate.Equal(m.Authorities[0].Certificate) {
 		t.Error("the authority was renewed, too")
 	}
 
@@ -208,7 +218,7 @@ func TestReplicasThatRaceAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := f.agree("all show what was made after somebody deleted the Secret", notOf(renewed), replicas...)
-	if again.authorities[0].Equal(m.authorities[0]) {
+	if again.Authorities[0].Certificate.Equal(m.Authorities[0].Certificate) {
 		t.Error("the authority is still the first one")
 	}
 }
@@ -225,11 +235,13 @@ func TestTheBundleHoldsOldAndNew(t *testing.T) {
 		m = f.agree("the certificate is renewed", notOf(m), k)
 	}
 	f.clock.Step(4 * day)
-	m = f.agree("there is another authority", func(m material) bool { return len(m.authorities) == 2 }, k)
-	if !m.authorities[1].Equal(first.authorities[0]) || m.signedByNewest() {
+	m = f.agree("there is another authority", func(m pki.Material) bool { return len(m.Authorities) == 2 }, k)
+	if !m.Authorities[1].Certificate.Equal(first.Authorities[0].Certificate) || m.SignedByNewest() {
 		t.Error("the first authority is not kept beside the new one, or the new one signs already")
 	}
-	if err := verify(t, m.caBundle(), m, names[0], f.clock.Now()); err != nil {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(m.Bundle())
+	if _, err := m.Certificate.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: names[0], CurrentTime: f.clock.Now()}); err != nil {
 		t.Error(err)
 	}
 }
@@ -254,12 +266,12 @@ func TestWhatSomebodyBrokeIsMended(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret.Data[entryCertificate] = []byte("nonsense")
+	secret.Data[pki.EntryCertificate] = []byte("nonsense")
 	if err := f.admin.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
 	mended := f.agree("there is a certificate again", notOf(m), k)
-	if !mended.authorities[0].Equal(m.authorities[0]) {
+	if !mended.Authorities[0].Certificate.Equal(m.Authorities[0].Certificate) {
 		t.Error("the authority was replaced, although nothing was wrong with it")
 	}
 	if f.logged("replaced in the webhook's Secret what could not be used", "tls.crt and tls.key are not a certificate and its key") != 1 {
@@ -398,7 +410,7 @@ func TestAnOutageOfTheAPIServerIsSurvived(t *testing.T) {
 		}
 		return nil
 	})
-	if shown, err := k.GetCertificate(&tls.ClientHelloInfo{}); err != nil || !shown.Leaf.Equal(m.certificate.Leaf) {
+	if shown, err := k.GetCertificate(&tls.ClientHelloInfo{}); err != nil || !shown.Leaf.Equal(m.Certificate.Leaf) {
 		t.Errorf("it shows %v, %v", shown, err)
 	}
 	if err := f.cp.StartAPIServer(t.Context()); err != nil {

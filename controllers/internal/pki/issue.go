@@ -1,4 +1,4 @@
-package certs
+package pki
 
 import (
 	"crypto/ecdsa"
@@ -13,41 +13,37 @@ import (
 	"time"
 )
 
-const (
-	authorityLife   = 365 * 24 * time.Hour
-	certificateLife = 90 * 24 * time.Hour
-	// backdate lets clocks be apart.
-	backdate = time.Hour
-)
+// backdate lets clocks be apart.
+const backdate = time.Hour
 
 // newAuthority makes a key and its self-signed certificate.
-func newAuthority(now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func (p Policy) newAuthority(now time.Time) (Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, fmt.Errorf("making the key of an authority: %w", err)
+		return Authority{}, fmt.Errorf("making the key of an authority: %w", err)
 	}
-	template, err := template("restic-manager webhook authority of "+now.UTC().Format(time.DateOnly), now, authorityLife)
+	template, err := template(p.Subject+" authority of "+now.UTC().Format(time.DateOnly), now, p.AuthorityLife)
 	if err != nil {
-		return nil, nil, err
+		return Authority{}, err
 	}
 	template.IsCA, template.MaxPathLenZero = true, true
 	template.KeyUsage = x509.KeyUsageCertSign
 	certificate, err := sign(template, template, key, key)
-	return certificate, key, err
+	return Authority{Certificate: certificate, Key: key}, err
 }
 
 // newCertificate makes a key and a certificate for names, DNS names or IP addresses. It does not outlive its authority.
-func newCertificate(authority *x509.Certificate, authorityKey *ecdsa.PrivateKey, names []string, now time.Time) (*tls.Certificate, error) {
+func (p Policy) newCertificate(by Authority, names []string, now time.Time) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making the key of a certificate: %w", err)
 	}
-	template, err := template("restic-manager webhook", now, certificateLife)
+	template, err := template(p.Subject, now, p.CertificateLife)
 	if err != nil {
 		return nil, err
 	}
-	if template.NotAfter.After(authority.NotAfter) {
-		template.NotAfter = authority.NotAfter
+	if template.NotAfter.After(by.Certificate.NotAfter) {
+		template.NotAfter = by.Certificate.NotAfter
 	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -58,7 +54,7 @@ func newCertificate(authority *x509.Certificate, authorityKey *ecdsa.PrivateKey,
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	certificate, err := sign(template, authority, key, authorityKey)
+	certificate, err := sign(template, by.Certificate, key, by.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -84,17 +80,17 @@ func sign(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) 
 	return x509.ParseCertificate(der)
 }
 
-// madeAt is when a certificate was made.
-func madeAt(c *x509.Certificate) time.Time { return c.NotBefore.Add(backdate) }
+// MadeAt is when a certificate was made.
+func MadeAt(c *x509.Certificate) time.Time { return c.NotBefore.Add(backdate) }
 
 // renewalOf is when two thirds of a certificate's life are over.
 func renewalOf(c *x509.Certificate) time.Time {
-	made := madeAt(c)
+	made := MadeAt(c)
 	return made.Add(c.NotAfter.Sub(made) * 2 / 3)
 }
 
-// names are those that a certificate is good for, in no particular order.
-func namesOf(c *x509.Certificate) []string {
+// NamesOf are those that a certificate is good for, in no particular order.
+func NamesOf(c *x509.Certificate) []string {
 	all := append([]string(nil), c.DNSNames...)
 	for _, ip := range c.IPAddresses {
 		all = append(all, ip.String())
