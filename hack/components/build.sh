@@ -24,6 +24,7 @@ for name in "$@"; do
     prometheus | promtool)
       module=prometheus package=github.com/prometheus/prometheus/cmd/$name tags=remove_all_sd flags="-X github.com/prometheus/common/version.Version=3.16.0" ;;
     versitygw) module=versitygw package=github.com/versity/versitygw/cmd/versitygw flags="-X main.Version=1.8.0" ;;
+    nfpm) module=nfpm package=github.com/goreleaser/nfpm/v2/cmd/nfpm flags="-X main.version=2.45.2" ;;
     *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
   esac
   # KUBEBUILDER_ASSETS is the ecosystem's name for a folder of ready control-plane binaries.
