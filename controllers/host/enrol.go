@@ -32,7 +32,7 @@ func (r *Reconciler) enrol(ctx context.Context, host *v1alpha1.Host) (ctrl.Resul
 			if secret, err = r.enrolmentSecret(ctx, host); err != nil {
 				return ctrl.Result{}, err
 			}
-			facts.token = tokenIn(secret)
+			facts.token, facts.stale = tokenIn(secret), r.stale(secret)
 		}
 		step := facts.next()
 		if step == stepNone {
@@ -89,6 +89,8 @@ func (r *Reconciler) take(ctx context.Context, step enrolmentStep, host *v1alpha
 	switch step {
 	case stepMint:
 		return r.mint(ctx, host, facts, secret)
+	case stepRewrite:
+		return r.writeToken(ctx, host, secret, facts.token)
 	case stepApprove:
 		return r.pin(ctx, host, facts)
 	case stepFinish:

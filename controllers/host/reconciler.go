@@ -40,7 +40,7 @@ type Signer interface {
 	DigestKey() []byte
 }
 
-// Reconciler reconciles Hosts. All fields but TLSPins are required.
+// Reconciler reconciles Hosts. All fields but TLSPins and InstallSHA256 are required.
 type Reconciler struct {
 	// Client reads from a cache in which Secrets without the credentials label are absent.
 	Client client.Client
@@ -57,6 +57,8 @@ type Reconciler struct {
 	GatewayURL string
 	// TLSPins pin the gateway's certificate chain; empty means that machines use their own trust store.
 	TLSPins []string
+	// InstallSHA256 is the checksum, in hex, of the installer that the gateway serves; empty means that it serves none.
+	InstallSHA256 string
 	// TokenTTL is how long an enrolment token is good for.
 	TokenTTL time.Duration
 	// OverdueMinGrace is how late a backup must be at least before it is overdue. Required.
