@@ -54,6 +54,18 @@ install-artifacts: ## Write dist/install, which a gateway serves with --install-
 packages: ## Build the agent for each architecture into dist/ as .deb, .rpm and .tar.gz, and dist/install.
 	@hack/packages/build.sh dist $(VERSION) packages
 
+.PHONY: image
+image: install-artifacts ## Build the image of controllers and gateway for amd64 and arm64 as an OCI archive in dist/, without a Docker daemon.
+	@VERSION=$(VERSION) hack/release/image.sh
+
+.PHONY: chart
+chart: components ## Package the Helm chart into dist/chart.
+	@VERSION=$(VERSION) hack/release/chart.sh
+
+.PHONY: release
+release: components packages image chart ## Make everything that a release publishes in dist/release: packages, plugin, image, chart, manifests, licences, bills of materials, checksums, notes.
+	@VERSION=$(VERSION) hack/release/release.sh
+
 .PHONY: generate
 generate: ## Write deep copies, CRDs, roles and pages anew from types, markers and commands.
 	@hack/generate.sh .

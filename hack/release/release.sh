@@ -24,7 +24,7 @@ for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64;
 done
 
 echo "release $version: agent, image, chart, manifests"
-cp dist/packages/* "$out/"
+cp dist/*.deb dist/*.rpm dist/restic-manager-agent_*.tar.gz "$out/"
 cp "dist/restic-manager_${version}.oci.tar" "$out/"
 cp dist/chart/*.tgz "$out/"
 hack/release/manifests.sh "$version" >"$out/install.yaml"
