@@ -54,8 +54,8 @@ tree() {
   install -D -m 0644 "$out/build/pages/completions/_$name" "$tree/usr/share/zsh/site-functions/_$name"
   install -D -m 0644 "$out/build/pages/completions/$name.fish" "$tree/usr/share/fish/vendor_completions.d/$name.fish"
   install -D -m 0644 -t "$tree/usr/share/doc/$name" LICENSE packaging/README.md
-  install -D -m 0644 LICENSE "$tree/usr/share/doc/$name/copyright"
   install -D -m 0644 -t "$tree/usr/share/doc/$name/drop-ins" packaging/systemd/drop-ins/*.conf
+  find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 
 tarball() {
@@ -85,18 +85,7 @@ packages() {
   export PACKAGE_VERSION
   for arch in $arches; do
     for format in deb rpm; do
-      local tree=$out/build/${format}_$arch
-      rm -rf "$tree"
-      cp -a "$out/build/linux_$arch" "$tree"
-      if [ "$format" = deb ]; then
-        # Where Debian's zsh looks. Debian wants the license as copyright, Fedora as LICENSE.
-        mv "$tree/usr/share/zsh/site-functions" "$tree/usr/share/zsh/vendor-completions"
-        rm "$tree/usr/share/doc/$name/LICENSE"
-      else
-        rm "$tree/usr/share/doc/$name/copyright"
-      fi
-      find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-      PACKAGE_TREE=$tree PACKAGE_ARCH=${arch/armv7/arm7} "$cache/bin/nfpm" package -f packaging/nfpm.yaml -p "$format" -t "$out/" >/dev/null
+      PACKAGE_TREE=$out/build/linux_$arch PACKAGE_ARCH=${arch/armv7/arm7} "$cache/bin/nfpm" package -f packaging/nfpm.yaml -p "$format" -t "$out/" >/dev/null
     done
   done
   cp -p "$out"/install/*.tar.gz "$out/"
