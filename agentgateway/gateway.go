@@ -16,6 +16,7 @@ import (
 	"github.com/restic-manager/restic-manager/agentgateway/desired"
 	"github.com/restic-manager/restic-manager/agentgateway/enrol"
 	"github.com/restic-manager/restic-manager/agentgateway/hub"
+	"github.com/restic-manager/restic-manager/agentgateway/install"
 	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/agentgateway/lease"
 	"github.com/restic-manager/restic-manager/agentgateway/queries"
@@ -59,6 +60,7 @@ type Gateway struct {
 	enrolment  *enrol.Handler
 	queries    *queries.Book
 	answers    *collect.Handler
+	installer  *install.Handler
 	departures *departures
 	admissions chan struct{}
 	// connects and asks keep one host's connections and fires from costing others.
@@ -97,6 +99,7 @@ func New(o Options) (*Gateway, error) {
 	g.queries = queries.New(c.GetCache())
 	g.answers = collect.New(collect.Options{Queries: asked{g.queries}, Agents: agents{g}, Clock: o.Clock, Meter: g.metrics, Logger: o.Logger,
 		Wait: o.QueryWait, MaxStreams: o.MaxStreams})
+	g.installer = install.New(install.Options{Files: o.Install, Clock: o.Clock, Meter: g.metrics, Logger: o.Logger})
 	g.departures = newDepartures(g)
 	return g, nil
 }
@@ -187,6 +190,7 @@ func (g *Gateway) agentServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+wire.ConnectPath, g.sessions)
 	mux.Handle("POST "+wire.EnrolPath, g.enrolment)
+	mux.Handle("GET "+install.Path, g.installer)
 	mux.Handle("GET "+wire.QueryPath+"/{namespace}/{name}", g.answers)
 	return &http.Server{
 		Handler:           mux,

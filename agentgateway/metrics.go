@@ -32,6 +32,7 @@ const (
 	openStreams        = "open_streams"
 	streamsEndedTotal  = "streams_ended_total"
 	streamBytesTotal   = "stream_bytes_total"
+	installRequests    = "install_requests_total"
 )
 
 // MetricFamilies lists every metric that a gateway exports beside those of controller-runtime and of the Go runtime.
@@ -48,6 +49,7 @@ func MetricFamilies() []metrictable.Family {
 		family(metrictable.Counter, apiWritesTotal, "Writes of this replica to the API server, by resource.", "resource"),
 		family(metrictable.Counter, reportsAckedTotal, "Durable reports that were acked, by result: stored, repeated or discarded.", "result"),
 		family(metrictable.Counter, enrolmentsTotal, "Enrollment requests, by answer: pending, verdict, or the code of the refusal.", "result"),
+		family(metrictable.Counter, installRequests, "Requests for the installer and what it fetches, by answer: served, not_found or busy.", "result"),
 		family(metrictable.Counter, setAcksTotal, "Answers of agents to a schedule set, by result: applied or refused.", "result"),
 		family(metrictable.Counter, setRefusalsTotal, "Schedule sets that agents refused, by reason.", "reason"),
 		family(metrictable.Gauge, openStreams, "Answers to HostQueries that are being collected from this replica, those by way of another replica among them."),
@@ -127,6 +129,9 @@ func (m *metrics) Attempt(result string)   { m.count(sessionsTotal, result) }
 func (m *metrics) Wrote(resource string)   { m.count(apiWritesTotal, resource) }
 func (m *metrics) Reported(result string)  { m.count(reportsAckedTotal, result) }
 func (m *metrics) Enrolment(result string) { m.count(enrolmentsTotal, result) }
+
+// Installer implements install.Meter.
+func (m *metrics) Installer(result string) { m.count(installRequests, result) }
 
 // Ended implements collect.Meter.
 func (m *metrics) Ended(how string) { m.count(streamsEndedTotal, how) }

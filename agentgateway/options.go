@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agentgateway/install"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
@@ -36,6 +37,9 @@ type Options struct {
 	// Metrics and Health serve plain HTTP; nil: not at all.
 	Metrics net.Listener
 	Health  net.Listener
+
+	// Install is what machines fetch the agent from; nil: it is not served.
+	Install *install.Files
 
 	// HelpURL goes to agents that are too old.
 	HelpURL string

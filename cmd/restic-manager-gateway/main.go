@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/restic-manager/restic-manager/agentgateway"
+	"github.com/restic-manager/restic-manager/agentgateway/install"
 	"github.com/restic-manager/restic-manager/internal/version"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -39,7 +40,7 @@ type flags struct {
 	relay                     string
 	certFile, keyFile, caFile string
 	namespace, instance       string
-	helpURL                   string
+	helpURL, installDir       string
 	heartbeat, drainSpread    time.Duration
 	maxConnections            int
 	connectRate               float64
@@ -72,6 +73,7 @@ func command() *cobra.Command {
 	p.DurationVar(&f.heartbeat, "heartbeat-interval", 30*time.Second, "how often agents are asked to show that they live")
 	p.DurationVar(&f.drainSpread, "drain-spread", 10*time.Second, "over how long agents reconnect elsewhere at a graceful stop; below 1s they are cut at once")
 	p.StringVar(&f.helpURL, "help-url", "https://github.com/restic-manager/restic-manager/blob/main/docs/quickstart.md", "where people are sent whose agent is too old")
+	p.StringVar(&f.installDir, "install-dir", "", "folder with install.sh and what it fetches, served below /install/ (default: not served)")
 	p.IntVar(&f.maxConnections, "max-connections", 20000, "connections that this replica holds at most")
 	p.Float64Var(&f.connectRate, "connect-rate", 200, "connection attempts per second that are looked at; the others are told to come back later")
 	p.IntVar(&f.connectBurst, "connect-burst", 1000, "connection attempts at once")
@@ -132,6 +134,13 @@ func run(ctx context.Context, f *flags) error {
 		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
 			return fmt.Errorf("--%s: %w", l.flag, err)
 		}
+	}
+	if f.installDir != "" {
+		if options.Install, err = install.Open(f.installDir); err != nil {
+			return fmt.Errorf("--install-dir: %w", err)
+		}
+		defer options.Install.Close()
+		logger.Info("the installer is served", "folder", f.installDir, "files", options.Install.Len())
 	}
 	options.RelayAddress = relayAddress(f.relay, os.Getenv("POD_IP"), options.Listener)
 	gateway, err := agentgateway.New(options)
