@@ -16,7 +16,7 @@ TEST_FLAGS ?= -timeout 20m
 
 .PHONY: help
 help: ## Show this list.
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Try it
 
@@ -46,13 +46,21 @@ $(addprefix build-,$(BINARIES)): build-%:
 components: ## Build Kubernetes, etcd, restic, rest-server, an S3 server and Prometheus for demo and tests, once (15 minutes the first time).
 	@hack/components/build.sh $(COMPONENT_DIR) $(COMPONENTS)
 
+.PHONY: install-artifacts
+install-artifacts: ## Write dist/install, which a gateway serves with --install-dir: the agent's tarballs, pinned builds of restic, install.sh.
+	@hack/packages/build.sh dist $(VERSION) install
+
+.PHONY: packages
+packages: ## Build the agent for each architecture into dist/ as .deb, .rpm and .tar.gz, and dist/install.
+	@hack/packages/build.sh dist $(VERSION) packages
+
 .PHONY: generate
 generate: ## Write deep copies, CRDs, roles and pages anew from types, markers and commands.
 	@hack/generate.sh .
 
 .PHONY: clean
-clean: ## Remove built programs; built components stay in .cache.
-	rm -rf $(BIN)
+clean: ## Remove built programs and packages; built components stay in .cache.
+	rm -rf $(BIN) dist
 
 ##@ Check
 

@@ -43,6 +43,8 @@ type Options struct {
 	GatewayURL string
 	// TLSPins pin the gateway's certificate chain ("sha256:<base64>" of a SubjectPublicKeyInfo). Empty: machines use their own trust store.
 	TLSPins []string
+	// InstallSHA256 is the checksum, in hex, of the installer that the gateway serves. Empty: enrolment Secrets hold no line that installs.
+	InstallSHA256 string
 	// TokenTTL, default DefaultTokenTTL.
 	TokenTTL time.Duration
 	// OverdueMinGrace is how late a backup must be at least before it is overdue. Default overdue.MinGrace.
@@ -137,6 +139,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			TLSPins:    trust.pins,
 			News:       trust.pinNews(),
 			TokenTTL:   o.TokenTTL,
+
+			InstallSHA256: o.InstallSHA256,
 
 			OverdueMinGrace: o.OverdueMinGrace,
 			TombstoneTTL:    o.TombstoneTTL,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -154,12 +153,14 @@ func (e *Enroller) line(ctx context.Context, host *v1alpha1.Host, r Request) err
 		}
 		return err
 	}
-	command := strings.TrimSpace(string(secret.Data["command"]))
-	if r.MachineFlags != "" {
-		command += " " + r.MachineFlags
+	lines := Lines(secret.Data, r.MachineFlags)
+	e.Terminal.Notef("Paste this line on the machine, until %s. %sIt is good for one machine, and as secret as a password:\n",
+		host.Status.Enrollment.ExpiresAt.Local().Format(time.DateTime), lines.Does)
+	e.Terminal.Printf("%s\n", lines.First)
+	if lines.Other != "" {
+		e.Terminal.Notef("\nWhere the agent is installed already:\n")
+		e.Terminal.Notef("%s", lines.Other)
 	}
-	e.Terminal.Notef("Paste this line on the machine, until %s. It is good for one machine, and as secret as a password:\n", host.Status.Enrollment.ExpiresAt.Local().Format(time.DateTime))
-	e.Terminal.Printf("%s\n", command)
 	e.Terminal.Notef("")
 	return nil
 }

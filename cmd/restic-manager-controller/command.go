@@ -38,6 +38,7 @@ type options struct {
 	watchNamespaces []string
 	gatewayURL      string
 	gatewayCAFile   string
+	installScript   string
 	tokenTTL        time.Duration
 	overdueMinGrace time.Duration
 	tombstoneTTL    time.Duration
@@ -70,6 +71,8 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.gatewayURL, "gateway-url", "", "where machines find the gateway, https://host[:port]; it goes into enrolment tokens (required)")
 	f.StringVar(&o.gatewayCAFile, "gateway-ca-file", "",
 		"PEM file with the certificate authorities of the gateway; machines then trust the gateway's certificate by these alone (default: by their own trust store)")
+	f.StringVar(&o.installScript, "install-script", "",
+		"the install.sh that the gateway serves; its checksum goes into enrolment Secrets, in a line that installs the agent too (default: no such line)")
 	f.DurationVar(&o.tokenTTL, "token-ttl", controllers.DefaultTokenTTL, "how long an enrolment token is good for")
 	f.DurationVar(&o.overdueMinGrace, "overdue-min-grace", overdue.MinGrace,
 		"how late a backup must be at least before it counts as overdue; beyond that it is a quarter of the interval of its Schedule, 6h at most")
@@ -106,6 +109,10 @@ func (o *options) run(ctx context.Context) error {
 	pins, err := pinsOf(o.gatewayCAFile)
 	if err != nil {
 		return fmt.Errorf("--gateway-ca-file: %w", err)
+	}
+	installSum, err := installSumOf(o.installScript)
+	if err != nil {
+		return fmt.Errorf("--install-script: %w", err)
 	}
 	restConfig, err := ctrl.GetConfig()
 	if err != nil {
@@ -154,6 +161,7 @@ func (o *options) run(ctx context.Context) error {
 		Namespace: o.namespace, GatewayURL: o.gatewayURL, TLSPins: pins, TokenTTL: o.tokenTTL, TombstoneTTL: o.tombstoneTTL, OverdueMinGrace: o.overdueMinGrace, Keys: keys,
 		WatchNamespaces: o.watchNamespaces, SigningKeyOverlap: o.keyOverlap, KeyProgress: progress,
 		GatewayTLSSecret: o.gatewayTLS.secret, GatewayTLSNames: o.gatewayTLS.namesFor(o.gatewayURL, o.namespace),
+		InstallSHA256: installSum,
 	}); err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ func (r *Reconciler) enrol(ctx context.Context, host *v1alpha1.Host) (ctrl.Resul
 			if token := tokenIn(secret); r.follows(token) {
 				facts.token = token
 			}
+			facts.stale = r.stale(secret)
 		}
 		step := facts.next()
 		if step == stepNone {
@@ -91,6 +92,8 @@ func (r *Reconciler) take(ctx context.Context, step enrolmentStep, host *v1alpha
 	switch step {
 	case stepMint:
 		return r.mint(ctx, host, facts, secret)
+	case stepRewrite:
+		return r.writeToken(ctx, host, secret, facts.token)
 	case stepApprove:
 		return r.pin(ctx, host, facts)
 	case stepFinish:

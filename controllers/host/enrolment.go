@@ -22,7 +22,9 @@ type enrolmentFacts struct {
 	recorded *v1alpha1.EnrollmentStatus
 	request  *enrolmentRequest
 	// token is the one in the Secret, nil for none. It is only read when needsToken says so.
-	token   *wire.Token
+	token *wire.Token
+	// stale says that the Secret holds the lines of another installer.
+	stale   bool
 	hostUID string
 	now     time.Time
 }
@@ -42,6 +44,8 @@ const (
 	stepNone enrolmentStep = ""
 	// stepMint: make a token, or publish the one that an interrupted reconciliation made.
 	stepMint enrolmentStep = "Mint"
+	// stepRewrite: put the lines of today's installer beside the token.
+	stepRewrite enrolmentStep = "Rewrite"
 	// stepApprove: pin the keys of the request.
 	stepApprove enrolmentStep = "Approve"
 	// stepFinish: the keys are pinned by the open token: burn it and sign the verdict.
@@ -98,6 +102,8 @@ func (f *enrolmentFacts) next() enrolmentStep {
 		return f.nextExpired()
 	case !f.holdsOpen():
 		return stepMint // its Secret was deleted or changed
+	case f.stale:
+		return stepRewrite
 	case f.request == nil || f.request.tokenIDHash != open:
 		return stepNone
 	case f.proven():

@@ -93,6 +93,8 @@ func TestNextStepOfAnEnrolment(t *testing.T) {
 		{"also when it has expired meanwhile", enrolmentFacts{pinned: true, enrolledWith: hash, recorded: openToken(token), token: token, now: noon.Add(2 * time.Hour)}, stepFinish},
 		{"an annotation without keys pins nothing", enrolmentFacts{enrolledWith: hash, recorded: openToken(token), token: token}, stepNone},
 		{"an enrolled Host rests", enrolmentFacts{pinned: true, enrolledWith: hash, recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash}}, stepNone},
+		{"an open token gets the lines of today's installer", enrolmentFacts{recorded: openToken(token), token: token, stale: true, now: noon}, stepRewrite},
+		{"but not once it is used", enrolmentFacts{pinned: true, enrolledWith: hash, recorded: openToken(token), token: token, stale: true, now: noon}, stepFinish},
 		{"an enrolled Host gets another token when asked", enrolmentFacts{pinned: true, enrolledWith: hash, asked: "now", recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash}}, stepMint},
 		{"one token for one question", enrolmentFacts{pinned: true, enrolledWith: hash, asked: "now",
 			recorded: &v1alpha1.EnrollmentStatus{UsedTokenIDHash: hash, MintedFor: "now"}}, stepNone},

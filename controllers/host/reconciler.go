@@ -63,6 +63,8 @@ type Reconciler struct {
 	TLSPins func() []string
 	// News of what every set holds: of the keys, and of the pins where they change. May be empty.
 	News []*tidings.News
+	// InstallSHA256 is the checksum, in hex, of the installer that the gateway serves; empty means that it serves none.
+	InstallSHA256 string
 	// TokenTTL is how long an enrolment token is good for.
 	TokenTTL time.Duration
 	// OverdueMinGrace is how late a backup must be at least before it is overdue. Required.

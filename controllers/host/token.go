@@ -23,12 +23,6 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// Keys of the enrolment Secret.
-const (
-	keyToken   = "token"
-	keyCommand = "command"
-)
-
 // annotationMintedFor on the enrolment Secret holds what its token was asked for with, so that an interrupted mint is recognised.
 const annotationMintedFor = "backup.restic-manager.io/minted-for"
 
@@ -120,11 +114,7 @@ func (r *Reconciler) writeToken(ctx context.Context, host *v1alpha1.Host, secret
 		metav1.SetMetaDataLabel(&secret.ObjectMeta, v1alpha1.LabelHost, host.Name)
 	}
 	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, annotationMintedFor, host.Annotations[v1alpha1.AnnotationMintToken])
-	secret.Data = map[string][]byte{
-		keyToken: []byte(text),
-		// On stdin, where other users of the machine do not see it.
-		keyCommand: fmt.Appendf(nil, "printf %%s '%s' | sudo restic-manager-agent enroll --token -\n", text),
-	}
+	secret.Data = r.lines(text)
 	if exists {
 		err = r.Client.Update(ctx, secret, client.FieldOwner(v1alpha1.ManagerControllers))
 	} else {
