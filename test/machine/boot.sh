@@ -22,6 +22,7 @@ group)
   }
   trap 'kill -KILL "$child" 2>/dev/null || true' TERM INT
   trap leave EXIT
+  # shellcheck disable=SC2016 # the inner shell is the one that joins the group
   setpriv --pdeathsig KILL -- bash -c 'echo $$ >"$1/cgroup.procs"; exec unshare --pid --fork --kill-child --ipc --uts --cgroup --mount --propagation private -- "$2" "$3" inside' \
     bash "$group" "$0" "$dir" &
   child=$!

@@ -111,7 +111,7 @@ func TestUnderTheUnitsRestrictions(t *testing.T) {
 		{"and a dump as another user", []string{"dump-as-user.conf"}, `
 			
 			runuser -u nobody -- id -un; runuser -u nobody -- cat /etc/shadow 2>/dev/null && echo "read"
-			setpriv --reuid 65534 sleep 60 & while [ -e /proc/$! ]; do :; done # it is not seen any more when it is another's
+			setpriv --reuid 65534 bash -c 'echo up; exec sleep 600' >/var/lib/restic-manager/up & until [ -s /var/lib/restic-manager/up ]; do :; done
 			kill $! && echo "ended"`,
 			[]string{"nobody\nended"}},
 		{"and hooks that mount", []string{"hooks.conf"}, `
