@@ -174,6 +174,7 @@ func tampered(t *testing.T, pattern string) string {
 }
 
 func TestAGatewayThatSomebodyTookOverRunsNothing(t *testing.T) {
+	needs(t, "wget")
 	_, _, lines := hostOf(t, "/etc")
 	real := lines["install"][strings.Index(lines["install"], "https://"):]
 	real = real[:strings.Index(real, "/install/")]
@@ -193,6 +194,10 @@ func TestAGatewayThatSomebodyTookOverRunsNothing(t *testing.T) {
 	}
 	c.same(t, "ls /ran /etc/restic-manager/agent.yaml 2>/dev/null || true", "")
 	c.refuses(t, "bash /install.sh --no-enroll --from /nowhere", "/nowhere/restic-manager-agent_", "is not there")
+
+	// The right files come from the real gateway; by wget, where there is no curl.
+	c.run(t, "mv /usr/bin/curl /usr/bin/curl.away; bash /install.sh --no-enroll --gateway "+real)
+	c.same(t, "restic-manager-agent version | cut -d' ' -f2; /usr/lib/restic-manager/restic version | cut -d' ' -f2", version+"\n0.19.1")
 }
 
 func TestTheInstallerRefusesWhatItCannotDo(t *testing.T) {

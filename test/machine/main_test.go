@@ -17,7 +17,16 @@ import (
 
 var shared stack.Shared
 
-func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
+func TestMain(m *testing.M) {
+	code := shared.Main(m)
+	if distDir != "" {
+		os.RemoveAll(distDir)
+	}
+	os.Exit(code)
+}
+
+// distDir is where dist builds: a folder of this process, since several may test at once.
+var distDir string
 
 // needs makes sure of root and of tools.
 func needs(t *testing.T, tools ...string) {
@@ -57,8 +66,10 @@ var dist = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(repository, ".cache", "machine-dist")
-	return dir, build(repository, dir, version)
+	if distDir, err = os.MkdirTemp("", "restic-manager-dist-"); err != nil {
+		return "", err
+	}
+	return distDir, build(repository, distDir, version)
 })
 
 func build(repository, dir, version string) error {
