@@ -85,7 +85,7 @@ func TestALineTakesAMachineToItsFirstBackup(t *testing.T) {
 		mv /usr/bin/apt-cache /usr/bin/apt-cache.away || true`) // the distribution is not asked: tests need no network
 
 	// As a person pastes it: in a shell, with what the owner allows at the end.
-	said, err := c.try(t.Context(), lines["install"]+" --allow-restore=/opt/www --wait=60\n", "bash")
+	said, err := c.Try(t.Context(), lines["install"]+" --allow-restore=/opt/www --wait=60\n", "bash")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -114,7 +114,7 @@ func TestALineTakesAMachineToItsFirstBackup(t *testing.T) {
 	c.same(t, "cat /opt/www/back/srv/private/hers; stat -c '%u %a' /opt/www/back/srv/private/hers", "hers\n65534 600")
 
 	pid := c.run(t, "systemctl show -P MainPID restic-manager-agent")
-	again, err := c.try(t.Context(), lines["install"]+"\n", "bash")
+	again, err := c.Try(t.Context(), lines["install"]+"\n", "bash")
 	if err != nil || !strings.Contains(again, "that stays as it is") || !strings.Contains(again, "installed already") {
 		t.Errorf("the same line again: %v\n%s", err, again)
 	}
@@ -183,7 +183,7 @@ func TestAGatewayThatSomebodyTookOverRunsNothing(t *testing.T) {
 
 	// Another install.sh: the line refuses it.
 	line := strings.ReplaceAll(lines["install"], real, hostile(t, tampered(t, "install.sh")))
-	out, err := c.try(t.Context(), line+"\n", "bash")
+	out, err := c.Try(t.Context(), line+"\n", "bash")
 	if err == nil || !strings.Contains(out, "did NOT match") {
 		t.Errorf("another install.sh: %v\n%s", err, out)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	booting "github.com/restic-manager/restic-manager/test/computer"
 	"github.com/restic-manager/restic-manager/test/env"
 	"github.com/restic-manager/restic-manager/test/stack"
 )
@@ -37,14 +38,8 @@ func needs(t *testing.T, tools ...string) {
 		}
 		t.Fatal("needs root: it installs and boots")
 	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err == nil {
-			continue
-		}
-		if out, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "hack/debian-tools.sh"), tools...).CombinedOutput(); err != nil {
-			t.Fatalf("%s is needed and cannot be installed: %v\n%s", tool, err, out)
-		}
-		return
+	if err := booting.InstallTools(t.Context(), tools...); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -61,7 +61,7 @@ func (c *computer) probe(t *testing.T, script string, dropIns ...string) string 
 
 func (c *computer) put(t *testing.T, path, content string) {
 	t.Helper()
-	if out, err := c.try(t.Context(), content, "cat >"+path); err != nil {
+	if out, err := c.Try(t.Context(), content, "cat >"+path); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }

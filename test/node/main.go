@@ -41,6 +41,9 @@ func Main(m *testing.M) {
 	os.Exit(again())
 }
 
+// Inside tells whether this program runs in the namespaces that Main makes.
+func Inside() bool { return os.Getenv(inside) != "" || os.Getenv(sandboxed) != "" }
+
 // again runs this program in its namespaces, and hands on how it ended.
 func again() int {
 	// The kernel ties the parent-death signal to the thread that forked.
