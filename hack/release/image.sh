@@ -19,7 +19,7 @@ done
 cp -R "$dist/install" "$content/shared/install"
 tool licenses ./licenses
 cp LICENSE "$content/shared/licenses/LICENSE"
-"$release_tools/licenses" -out "$content/shared/licenses/THIRD_PARTY_LICENSES.txt" "$content"/*/restic-manager-* "$dist"/build/restic-manager-agent.* .cache/bin/restic-0.19
+"$release_tools/licenses" -out "$content/shared/licenses/THIRD_PARTY_LICENSES.txt" "$content"/*/restic-manager-* "$dist"/build/restic-manager-agent.* "${CACHE:-.cache}/bin/restic-0.19"
 tool image ./image
 "$release_tools/image" -version "$version" -revision "$revision" -time "$SOURCE_DATE_EPOCH" -programs "$content" -shared "$content/shared" \
   -out "$dist/restic-manager_${version}.oci.tar" ${1:+-push "$1"}

@@ -7,35 +7,74 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"testing"
 
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
 // version is something that can be installed: an image, and the chart that goes with it.
 type version struct {
-	name  string
-	image string // OCI archive
-	chart string // folder
+	name     string
+	checkout string
+	dist     string
 }
 
-// build makes the image of a checkout for this computer's architecture.
-func build(t *testing.T, checkout, dist, name string) version {
-	t.Helper()
-	cache, err := filepath.Abs(filepath.Join(root(t), ".cache"))
+func (v version) image() string {
+	return filepath.Join(v.dist, "restic-manager_"+v.name+".oci.tar")
+}
+func (v version) chart() string { return filepath.Join(v.checkout, "charts/restic-manager") }
+
+// versions are that of this checkout and the one before it, built or not.
+func versions() (previous, present version, commit string, err error) {
+	root, err := env.Root()
 	if err != nil {
-		t.Fatal(err)
+		return previous, present, "", err
 	}
-	for _, command := range []*exec.Cmd{
-		exec.Command("hack/packages/build.sh", dist, name, "install"), exec.Command("hack/release/image.sh"),
-	} {
-		command.Dir = checkout
-		command.Env = append(os.Environ(), "VERSION="+name, "DIST="+dist, "CACHE="+cache, "ARCHES="+arch(), "IMAGE_ARCHS="+runtime.GOARCH)
+	raw, err := os.ReadFile(filepath.Join(root, "test/install/testdata/previous"))
+	if err != nil {
+		return previous, present, "", err
+	}
+	commit = strings.TrimSpace(string(raw))
+	cache := filepath.Join(root, ".cache", "install")
+	present = version{name: "v0.2.0-test", checkout: root, dist: filepath.Join(cache, "present")}
+	previous = version{name: "v0.1.0-test", checkout: filepath.Join(cache, commit, "checkout"), dist: filepath.Join(cache, commit, "dist")}
+	return previous, present, commit, nil
+}
+
+// buildAll builds what has to be built. It needs the network, the first time.
+func buildAll() error {
+	previous, present, commit, err := versions()
+	if err != nil {
+		return err
+	}
+	fmt.Println("building the image of this checkout")
+	if err := present.build(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(previous.image()); err == nil {
+		return nil
+	}
+	fmt.Println("building the image of the previous version, commit", commit)
+	if err := unpack(present.checkout, commit, previous.checkout); err != nil {
+		return fmt.Errorf("the previous version, commit %s: %w", commit, err)
+	}
+	return previous.build()
+}
+
+// build makes the image for this computer's architecture.
+func (v version) build() error {
+	root, err := env.Root()
+	if err != nil {
+		return err
+	}
+	for _, command := range []*exec.Cmd{exec.Command("hack/packages/build.sh", v.dist, v.name, "install"), exec.Command("hack/release/image.sh")} {
+		command.Dir = v.checkout
+		command.Env = append(os.Environ(), "VERSION="+v.name, "DIST="+v.dist, "CACHE="+filepath.Join(root, ".cache"), "ARCHES="+arch(), "IMAGE_ARCHS="+runtime.GOARCH,
+			"SOURCE_DATE_EPOCH=1767225600")
 		if out, err := command.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", command, err, out)
+			return fmt.Errorf("%s: %w\n%s", command, err, out)
 		}
 	}
-	return version{name: name, image: filepath.Join(dist, "restic-manager_"+name+".oci.tar"), chart: filepath.Join(checkout, "charts/restic-manager")}
+	return nil
 }
 
 // arch is this computer's architecture as artifacts are named.
@@ -44,31 +83,6 @@ func arch() string {
 		return "armv7"
 	}
 	return runtime.GOARCH
-}
-
-// present is the version of this checkout.
-func present(t *testing.T) version {
-	t.Helper()
-	return build(t, root(t), filepath.Join(root(t), ".cache", "install", "present"), "v0.2.0-test")
-}
-
-// previous is the version of the commit in testdata/previous, which is built once.
-func previous(t *testing.T) version {
-	t.Helper()
-	raw, err := os.ReadFile("testdata/previous")
-	if err != nil {
-		t.Fatal(err)
-	}
-	commit := strings.TrimSpace(string(raw))
-	dir := filepath.Join(root(t), ".cache", "install", commit)
-	v := version{name: "v0.1.0-test", image: filepath.Join(dir, "dist", "restic-manager_v0.1.0-test.oci.tar"), chart: filepath.Join(dir, "checkout", "charts/restic-manager")}
-	if _, err := os.Stat(v.image); err == nil {
-		return v
-	}
-	if err := unpack(root(t), commit, filepath.Join(dir, "checkout")); err != nil {
-		t.Fatalf("the previous version, commit %s: %v", commit, err)
-	}
-	return build(t, filepath.Join(dir, "checkout"), filepath.Join(dir, "dist"), v.name)
 }
 
 // unpack writes a commit's files into a folder.
@@ -81,13 +95,4 @@ func unpack(repository, commit, folder string) error {
 		return fmt.Errorf("%w: %s (a clone without history lacks it: git fetch --unshallow)", err, out)
 	}
 	return nil
-}
-
-func root(t *testing.T) string {
-	t.Helper()
-	dir, err := env.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }

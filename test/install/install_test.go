@@ -16,7 +16,10 @@ import (
 
 // What a platform team does, in order: install, enrol a machine with one line, back up, upgrade, restore, uninstall.
 func TestFromHelmInstallToARestoredFileAndThroughAnUpgrade(t *testing.T) {
-	before, now := previous(t), present(t)
+	before, now, _, err := versions()
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := newWorld(t, before, now)
 	// The cluster holds the namespace to the strictest standard.
 	w.must(w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system, Labels: map[string]string{

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -13,7 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	// Before the tests have a network of their own, which leads nowhere.
 	if os.Geteuid() == 0 && !node.Inside() {
-		if err := computer.InstallTools(context.Background(), computer.Tools...); err != nil {
+		if err := errors.Join(computer.InstallTools(context.Background(), computer.Tools...), buildAll()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -54,7 +54,7 @@ func newWorld(t *testing.T, versions ...version) *world {
 	t.Cleanup(func() { w.must(w.cp.Stop()) })
 	images := map[string]string{}
 	for _, v := range versions {
-		images["ghcr.io/restic-manager/restic-manager:"+v.name] = v.image
+		images["ghcr.io/restic-manager/restic-manager:"+v.name] = v.image()
 	}
 	w.node, err = node.Start(t.Context(), node.Options{Dir: filepath.Join(w.dir, "node"), ControlPlane: w.cp, Images: images, Log: t.Logf})
 	w.must(err)
@@ -118,7 +118,7 @@ func (w *world) helm(args ...string) string {
 // deploy installs or upgrades to a version and waits until it is rolled out.
 func (w *world) deploy(v version) string {
 	w.Helper()
-	return w.helm("upgrade", "--install", release, v.chart, "--namespace", system, "--set", "gatewayURL=https://"+gatewayName, "--set", "image.tag="+v.name,
+	return w.helm("upgrade", "--install", release, v.chart(), "--namespace", system, "--set", "gatewayURL=https://"+gatewayName, "--set", "image.tag="+v.name,
 		"--wait", "--timeout", "4m")
 }
 
