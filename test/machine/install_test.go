@@ -228,7 +228,14 @@ func TestTheInstallerRefusesWhatItCannotDo(t *testing.T) {
 	c.run(t, "bash /install.sh --help | grep -q -- --uninstall")
 
 	// Without a gateway, from a folder, into an image: installed, enabled, not started.
-	from := filepath.Join(built(t), "install")
+	const from = "/from"
+	files, err := filepath.Glob(filepath.Join(built(t), "install/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		c.copy(t, file, filepath.Join(from, filepath.Base(file)))
+	}
 	c.run(t, "bash /install.sh --dry-run --no-enroll --from "+from)
 	c.same(t, "ls /usr/bin/restic-manager-agent 2>/dev/null || true", "")
 	c.run(t, "bash /install.sh --no-enroll --from "+from)
