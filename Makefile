@@ -138,6 +138,10 @@ test: components ## Run all tests, on real components (about 25 minutes on two c
 	wait $$e2e || result=1; \
 	cat .cache/e2e.log; exit $$result
 
+.PHONY: test-install
+test-install: components ## Install with Helm, enrol a machine with its one line, back up, upgrade, restore, uninstall (needs root; in make test too).
+	go test -count=1 -v ./test/install
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target of the wire for a minute (FUZZ_TIME=60s).
 	@hack/fuzz.sh $(FUZZ_TIME) api/wire

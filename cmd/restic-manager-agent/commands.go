@@ -42,6 +42,8 @@ func newRoot(s streams) *cobra.Command {
 		Args:          noArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.Version = about()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -53,13 +55,18 @@ func newRoot(s streams) *cobra.Command {
 	return root
 }
 
+// about is what version and --version print.
+func about() string {
+	return fmt.Sprintf("restic-manager-agent %s (protocol %d, %s, %s/%s)", version.Version, wire.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func versionCommand(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of agent and protocol",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(s.out, "restic-manager-agent %s (protocol %d, %s, %s/%s)\n", version.Version, wire.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(s.out, about())
 			return err
 		},
 	}

@@ -73,9 +73,10 @@ func TestWrongCommandLinesAreToldWithTheirOwnCode(t *testing.T) {
 }
 
 func TestTheVersionNamesTheProtocol(t *testing.T) {
-	code, out, _ := call(t, "", "version")
-	if code != 0 || !strings.Contains(out, "protocol 1") {
-		t.Errorf("exit %d: %q", code, out)
+	for _, arg := range []string{"version", "--version"} {
+		if code, out, _ := call(t, "", arg); code != 0 || !strings.Contains(out, "protocol 1") {
+			t.Errorf("%s: exit %d: %q", arg, code, out)
+		}
 	}
 }
 

@@ -86,9 +86,13 @@ func TestFromHelmInstallToARestoredFileAndThroughAnUpgrade(t *testing.T) {
 	}
 
 	w.helm("uninstall", release, "--namespace", system, "--wait", "--timeout", "3m")
-	if left := w.kubectl("get", "pods,deployments,services", "-n", system, "-o", "name"); left != "" {
-		t.Errorf("left after the uninstall: %s", left)
-	}
+	w.eventually("nothing runs after the uninstall", func(ctx context.Context) error {
+		left, err := w.cp.Kubectl(ctx, "get", "pods,deployments,services", "-n", system, "-o", "name")
+		if err == nil && left != "" {
+			err = errors.New("left are " + left)
+		}
+		return err
+	})
 	if left := w.kubectl("get", "hosts,sourcegroups", "-n", shop, "-o", "name"); !strings.Contains(left, "web-1") || !strings.Contains(left, "files") {
 		t.Errorf("of what people wrote there is left: %s", left)
 	}
