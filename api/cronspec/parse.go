@@ -32,6 +32,17 @@ var fieldNames = []string{"minute", "hour", "day of month", "month", "day of wee
 // Parse reads an expression of five fields (minute, hour, day of month, month, day of week) or a descriptor (@hourly, @daily, @midnight,
 // @weekly, @monthly, @yearly, @annually), and an IANA time zone; an empty zone is UTC. The error is a sentence that says what to write instead.
 func Parse(expression, timeZone string) (*Spec, error) {
+	if known := parsed.get(expression, timeZone); known != nil {
+		return known, nil
+	}
+	s, err := parse(expression, timeZone)
+	if err == nil {
+		parsed.put(expression, timeZone, s)
+	}
+	return s, err
+}
+
+func parse(expression, timeZone string) (*Spec, error) {
 	location, err := loadZone(timeZone)
 	if err != nil {
 		return nil, err

@@ -3,8 +3,10 @@ package schedule
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -54,6 +56,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // gather reads shared objects of the cache, which must not be changed: the groups that the schedule names, the hosts that they select, and the sets of these.
 func (r *Reconciler) gather(ctx context.Context, schedule *v1alpha1.Schedule) (facts, error) {
 	var seen facts
+	var asked []v1alpha1.Selector // groups of one Schedule are often for the same Hosts
 	for _, name := range schedule.Spec.SourceGroups {
 		group := &v1alpha1.SourceGroup{}
 		switch err := r.Client.Get(ctx, client.ObjectKey{Namespace: schedule.Namespace, Name: name}, group, client.UnsafeDisableDeepCopy); {
@@ -63,13 +66,19 @@ func (r *Reconciler) gather(ctx context.Context, schedule *v1alpha1.Schedule) (f
 			return facts{}, fmt.Errorf("reading SourceGroup %s: %w", name, err)
 		}
 		seen.groups = append(seen.groups, *group)
+		if slices.ContainsFunc(asked, func(s v1alpha1.Selector) bool { return equality.Semantic.DeepEqual(s, group.Spec.Selector) }) {
+			continue
+		}
+		asked = append(asked, group.Spec.Selector)
 		hosts, err := selecting.Hosts(ctx, r.Client, schedule.Namespace, group.Spec.Selector)
 		if err != nil {
 			return facts{}, err
 		}
 		seen.hosts = append(seen.hosts, hosts...)
 	}
-	seen.hosts = selecting.Unique(seen.hosts)
+	if len(asked) > 1 {
+		seen.hosts = selecting.Unique(seen.hosts)
+	}
 	var err error
 	seen.sets, err = selecting.Sets(ctx, r.Client, seen.hosts)
 	return seen, err

@@ -6,6 +6,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -16,6 +17,9 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
+
+// workers let an object of one Host pass those of thousands, which take longer to look at.
+const workers = 4
 
 // SetupWithManager makes the reconciler run in mgr, whose cache has the indexes of package selecting.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -28,6 +32,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.ByStatus(fleet.ChangedSchedules))).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(schedulesIn)), builder.WithPredicates(status.SetProgressed)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,4 +68,46 @@ func total[T size | time.Duration](pids []int, of func(int) (T, error)) (T, erro
 		sum += n
 	}
 	return sum, nil
+}
+
+// shares tells who has used how much CPU since it was made: where the time of a wave goes.
+type shares struct {
+	pids   map[string]int
+	before map[string]time.Duration
+}
+
+func (w *world) shares() (*shares, error) {
+	s := &shares{pids: w.CP.PIDs(), before: map[string]time.Duration{}}
+	s.pids["controllers"], s.pids["agents and bench"] = w.Controller.PID(), os.Getpid()
+	for _, g := range w.Replicas {
+		s.pids[g.Instance] = g.PID()
+	}
+	for name, pid := range s.pids {
+		used, err := cpu(pid)
+		if err != nil {
+			return nil, err
+		}
+		s.before[name] = used
+	}
+	return s, nil
+}
+
+// String is a list, the greatest first.
+func (s *shares) String() string {
+	type part struct {
+		name string
+		used time.Duration
+	}
+	var parts []part
+	for name, pid := range s.pids {
+		if used, err := cpu(pid); err == nil {
+			parts = append(parts, part{name, used - s.before[name]})
+		}
+	}
+	slices.SortFunc(parts, func(a, b part) int { return int(b.used - a.used) })
+	var said []string
+	for _, p := range parts {
+		said = append(said, fmt.Sprintf("%s %s", p.name, span(p.used)))
+	}
+	return strings.Join(said, ", ")
 }

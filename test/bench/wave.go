@@ -27,6 +27,10 @@ func wave(w *world) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
+		used, err := w.shares()
+		if err != nil {
+			return nil, err
+		}
 		took, err := w.changeAll(fmt.Sprintf("/srv/wave-%d-%d", i, time.Now().UnixNano()))
 		if err != nil {
 			return nil, err
@@ -35,13 +39,15 @@ func wave(w *world) ([]row, error) {
 		if writes, err = w.writes(mark); err != nil {
 			return nil, err
 		}
-		w.logf("the wave took %s, with the writes\n%s", span(took), writes)
+		w.logf("the wave took %s (CPU: %s), with the writes\n%s", span(took), used, writes)
 		published, acknowledged := writes.Of("schedulesets"), writes.Total()-writes.Of("schedulesets")-writes.Of("leases")
-		took, err = w.bareWave(published, acknowledged)
-		if err != nil {
+		if used, err = w.shares(); err != nil {
 			return nil, err
 		}
-		w.logf("bare writes took %s", span(took))
+		if took, err = w.bareWave(published, acknowledged); err != nil {
+			return nil, err
+		}
+		w.logf("bare writes took %s (CPU: %s)", span(took), used)
 		bare = append(bare, took)
 	}
 	a, b := quantile(ours, 50), quantile(bare, 50)

@@ -186,6 +186,15 @@ func (c *ControlPlane) Stop() error {
 	return errors.Join(errs...)
 }
 
+// PIDs are those of its processes, by name; 0 where one does not run.
+func (c *ControlPlane) PIDs() map[string]int {
+	pids := map[string]int{}
+	for _, p := range c.processes() {
+		pids[p.Name] = p.PID()
+	}
+	return pids
+}
+
 // processes returns all three in the order in which they are to stop.
 func (c *ControlPlane) processes() []*Process {
 	return []*Process{c.controllerManager, c.apiServer, c.etcd}

@@ -99,7 +99,9 @@ func TestFromHelmInstallToARestoredFileAndThroughAnUpgrade(t *testing.T) {
 	w.on(machine, "systemctl is-active restic-manager-agent")
 }
 
-func mergePatch(text string) client.Patch { return client.RawPatch("application/merge-patch+json", []byte(text)) }
+func mergePatch(text string) client.Patch {
+	return client.RawPatch("application/merge-patch+json", []byte(text))
+}
 
 // applied is the revision that the machine has.
 func (w *world) applied() string {

@@ -192,7 +192,17 @@ func Unique[T any, P interface {
 	*T
 	client.Object
 }](found []T) []T {
+	// The objects are large: what is sorted are their places.
+	sorted := make([]*T, len(found))
+	for i := range found {
+		sorted[i] = &found[i]
+	}
 	name := func(item *T) string { return P(item).GetName() }
-	slices.SortFunc(found, func(a, b T) int { return cmp.Compare(name(&a), name(&b)) })
-	return slices.CompactFunc(found, func(a, b T) bool { return name(&a) == name(&b) })
+	slices.SortFunc(sorted, func(a, b *T) int { return cmp.Compare(name(a), name(b)) })
+	sorted = slices.CompactFunc(sorted, func(a, b *T) bool { return name(a) == name(b) })
+	unique := make([]T, len(sorted))
+	for i, item := range sorted {
+		unique[i] = *item
+	}
+	return unique
 }
