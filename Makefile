@@ -10,6 +10,7 @@ COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 re
 BINARIES := restic-manager-controller restic-manager-gateway restic-manager-agent kubectl-restic
 LDFLAGS := -s -w -X github.com/restic-manager/restic-manager/internal/version.Version=$(VERSION)
 FUZZ_TIME ?= 60s
+BENCH_AGENTS ?= 1000
 TEST_FLAGS ?= -timeout 20m
 
 .DEFAULT_GOAL := help
@@ -147,8 +148,9 @@ fuzz: ## Run each fuzz target of the wire for a minute (FUZZ_TIME=60s).
 	@hack/fuzz.sh $(FUZZ_TIME) api/wire
 
 .PHONY: bench
-bench: ## Run all benchmarks.
+bench: components ## Run all benchmarks, and the fleet by the thousand (BENCH_AGENTS=1000), each against a baseline of its own run.
 	@packages=$$(grep -rlE --include='*_test.go' '^func Benchmark[A-Z]' . | xargs -r -n1 dirname | sort -u || true); \
 	if [ -z "$$packages" ]; then echo "no benchmarks"; exit 0; fi; \
 	echo "running benchmarks in" $$packages; \
 	go test -run '^$$' -bench . -benchmem $$packages
+	go run ./test/bench -agents $(BENCH_AGENTS)

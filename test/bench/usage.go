@@ -34,14 +34,9 @@ func used(pid, fieldCount int) (time.Duration, error) {
 	return sum, nil
 }
 
-// resident is what a process holds in memory now; peak the most it ever did since reset.
+// resident is what a process holds in memory now; peak the most it ever did.
 func resident(pid int) (size, error) { return memory(pid, "VmRSS") }
 func peak(pid int) (size, error)     { return memory(pid, "VmHWM") }
-
-// resetPeak lets peak begin anew.
-func resetPeak(pid int) error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
-}
 
 func memory(pid int, what string) (size, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

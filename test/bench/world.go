@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -170,5 +169,3 @@ func (w *world) close() error {
 	}
 	return w.Stack.Stop()
 }
-
-func (w *world) logFile(name string) string { return filepath.Join(w.Dir, "logs", name) }
