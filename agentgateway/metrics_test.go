@@ -27,6 +27,7 @@ func TestWhatIsScrapedHasEveryFamilyOnceAndTheRuntimeToo(t *testing.T) {
 	m.Reported("stored")
 	m.Delayed(-time.Second)
 	m.Enrolment("pending")
+	m.Installer("served")
 	m.count(reconnectsTotal)
 	m.closed(&s, io.EOF)
 	m.answered(&s, &wire.SetAck{Revision: "a", Applied: true}, time.Now())
