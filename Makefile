@@ -131,10 +131,11 @@ verify-chart: components
 # The end-to-end tests wait more than they work (a lost replica is noticed after 90 s), so the others run beside them. Never from the
 # test cache: it does not see that the programs changed.
 .PHONY: test
-test: components ## Run all tests, on real components (about 25 minutes on two cores).
+test: components ## Run all tests, on real components (about 40 minutes on two cores).
 	@echo "running all tests; the end-to-end tests run beside the others and are printed last"
 	@go test $(TEST_FLAGS) -count=1 -parallel 6 ./test/e2e >.cache/e2e.log 2>&1 & e2e=$$!; result=0; \
 	go test $(TEST_FLAGS) $$(go list ./... | grep -v '/test/e2e$$') || result=1; \
+	go test -C hack/release ./... || result=1; \
 	echo "waiting for the end-to-end tests (.cache/e2e.log)"; \
 	wait $$e2e || result=1; \
 	cat .cache/e2e.log; exit $$result
