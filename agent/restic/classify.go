@@ -19,6 +19,7 @@ type outcome struct {
 	redact      func(string) string
 	last        Retry    // the last attempt in vain
 	retrying    bool     // and nothing went well after it
+	wasAway     bool     // the repository was out of reach for a while
 	stderr      []string // the last lines, redacted
 	waited      time.Duration
 	killed      bool // by us, since SIGINT was not enough
@@ -109,6 +110,10 @@ func (o outcome) failure(command, repositoryURL string) *Error {
 				e.Kind, reason = kind, o.show(o.gaveUp)
 			}
 		}
+	}
+	if e.Kind == KindUnauthorized && o.wasAway {
+		// The credentials were good before. What a rest-server had stored when it went away, without a word to restic, it refuses with 403 when it comes again.
+		e.Kind = KindUnreachable
 	}
 	e.Message = advice(e.Kind, reason, RedactURL(repositoryURL))
 	if e.Message == "" {

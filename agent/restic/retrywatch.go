@@ -12,6 +12,7 @@ type retryWatch struct {
 	attempts  int
 	permanent int
 	last      Retry
+	away      bool // the repository was out of reach at some time of the run
 	bytes     uint64
 	files     uint64
 }
@@ -22,6 +23,9 @@ func (w *retryWatch) failed(now time.Time, kind Kind, reason string, next time.D
 		w.since, w.attempts, w.permanent = now, 0, 0
 	}
 	w.attempts++
+	if kind == KindUnreachable {
+		w.away = true
+	}
 	if kind == KindTLS {
 		w.permanent++ // not only in a row: a server that misses a client certificate is seen to refuse or to hang up, by turns
 	}

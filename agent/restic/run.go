@@ -311,7 +311,7 @@ func (x *run) outcome(ctx context.Context, took time.Duration) outcome {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	o := outcome{stopped: x.stopped, exitMessage: x.exitMessage, gaveUp: x.gaveUp, redact: x.redact.text, last: x.watch.last,
-		retrying: !x.watch.since.IsZero(), stderr: x.stderr, waited: took, killed: x.killed}
+		retrying: !x.watch.since.IsZero(), wasAway: x.watch.away, stderr: x.stderr, waited: took, killed: x.killed}
 	if x.stopped == stoppedByContext || x.stopped == stoppedByDeadline {
 		o.cause = context.Cause(ctx)
 	}

@@ -124,6 +124,9 @@ func TestOutcomes(t *testing.T) {
 		{"exit code 130 that nobody asked for", outcome{exitCode: 130, exitMessage: "context canceled"}, KindFailed, "context canceled"},
 		{"an unknown exit code", outcome{exitCode: 77}, KindFailed, "77"},
 		{"a Go stack keeps its first line", outcome{exitCode: 1, exitMessage: "broken\ngoroutine 1\nmain.go:3"}, KindFailed, "broken"},
+		{"refused", outcome{exitCode: 1, exitMessage: "Fatal: unable to save snapshot: unexpected HTTP response (403): 403 Forbidden"}, KindUnauthorized, "refused the credentials"},
+		{"refused what was sent again after an outage", outcome{exitCode: 1, exitMessage: "Fatal: unable to save snapshot: unexpected HTTP response (403): 403 Forbidden", wasAway: true},
+			KindUnreachable, "(403)"},
 		{"the reason it gave up", outcome{exitCode: 1, exitMessage: "Fatal: unable to save", gaveUp: "dial: connection refused"}, KindUnreachable, "connection refused"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

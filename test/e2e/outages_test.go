@@ -49,7 +49,8 @@ func TestAResultWaitsForAnAPIServerThatIsAway(t *testing.T) {
 func TestABackupWaitsForARepositoryThatIsAwayAndSaysSo(t *testing.T) {
 	w := newWorld(t, "repo-outage")
 	w.slowBackup()
-	w.agent("one")
+	// A rest-server that was killed between storing a file and saying so makes the attempt fail; the next one goes well.
+	w.agentWith("one", "--retry-backoff=2s,2s")
 	w.settled("one")
 	w.running("backup")
 	w.must(w.Rest.Kill())
