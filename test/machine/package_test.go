@@ -132,7 +132,7 @@ func TestScriptsAreSound(t *testing.T) {
 	for _, line := range [][]string{
 		{"bash", "-n", installer}, {"dash", "-n", installer}, {"shellcheck", installer},
 		{"shellcheck", "packaging/scripts/postinstall.sh", "packaging/scripts/preremove.sh", "packaging/scripts/postremove.sh", "hack/packages/build.sh", "hack/debian-tools.sh",
-			"test/machine/boot.sh"},
+			"test/computer/boot.sh"},
 	} {
 		command := exec.CommandContext(t.Context(), line[0], line[1:]...)
 		command.Dir = root(t)

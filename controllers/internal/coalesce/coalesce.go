@@ -40,7 +40,7 @@ var (
 	// Results of backups come in bursts that last minutes, and nobody decides by the second.
 	Results = Spacing{Each: 5 * time.Second, Max: 5 * time.Second}
 	// Acks tell a person who has just changed something how far it is: at once, when it is about one machine.
-	Acks = Spacing{Each: time.Millisecond, Max: 5 * time.Second}
+	Acks = Spacing{Each: 20 * time.Millisecond, Max: 2 * time.Second}
 )
 
 func (s Spacing) of(members int) time.Duration {

@@ -47,7 +47,7 @@ func TestAfter(t *testing.T) {
 
 func TestTheMoreAnObjectSumsUpOverTheLongerItWaits(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for members, want := range map[int]time.Duration{0: 0, 1: time.Millisecond, 300: 300 * time.Millisecond, 1000: time.Second, 100_000: 5 * time.Second} {
+	for members, want := range map[int]time.Duration{0: 0, 1: 20 * time.Millisecond, 50: time.Second, 100: 2 * time.Second, 100_000: 2 * time.Second} {
 		var c Coalescer
 		c.Ran(name, now, members)
 		if got := c.After(name, Acks, now); got != want {
@@ -90,7 +90,7 @@ func TestTheHandlerTellsWhatCameAndWhatWent(t *testing.T) {
 	if want := []string{"-new", "oldnew", "old-"}; len(seen) != 3 || seen[0] != want[0] || seen[1] != want[1] || seen[2] != want[2] {
 		t.Errorf("told %q, want %q", seen, want)
 	}
-	if len(q.added) != 3 || q.added[0] != 0 || q.added[1] != 5*time.Second || q.added[2] != 5*time.Second {
+	if len(q.added) != 3 || q.added[0] != 0 || q.added[1] != 2*time.Second || q.added[2] != 2*time.Second {
 		t.Errorf("enqueued after %v", q.added)
 	}
 }
