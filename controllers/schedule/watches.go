@@ -28,7 +28,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		// What was written here comes back, so that a status that was computed from a stale copy is mended; not at once, or each write of a burst would bring
 		// the next.
 		Watches(&v1alpha1.Schedule{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.Itself)).
-		Watches(&v1alpha1.Host{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&v1alpha1.Host{}, r.looks.Mapped(r.Clock, coalesce.Acks, r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.ByStatus(fleet.ChangedSchedules))).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(schedulesIn)), builder.WithPredicates(status.SetProgressed)).

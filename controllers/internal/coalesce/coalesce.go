@@ -113,3 +113,20 @@ func (c *Coalescer) Handler(clk clock.PassiveClock, spacing Spacing, concerned f
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object, nil) },
 	}
 }
+
+// Mapped is Handler for what is found out by a look at the cache: of is asked about the object before and after the event.
+func (c *Coalescer) Mapped(clk clock.PassiveClock, spacing Spacing, of handler.MapFunc) handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+	add := func(ctx context.Context, q queue, objects ...client.Object) {
+		for _, object := range objects {
+			for _, request := range of(ctx, object) {
+				q.AddAfter(request, c.After(request.NamespacedName, spacing, clk.Now()))
+			}
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, q, e.Object) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { add(ctx, q, e.ObjectOld, e.ObjectNew) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, q, e.Object) },
+	}
+}

@@ -1,6 +1,8 @@
 package coalesce
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,6 +93,29 @@ func TestTheHandlerTellsWhatCameAndWhatWent(t *testing.T) {
 		t.Errorf("told %q, want %q", seen, want)
 	}
 	if len(q.added) != 3 || q.added[0] != 0 || q.added[1] != 2*time.Second || q.added[2] != 2*time.Second {
+		t.Errorf("enqueued after %v", q.added)
+	}
+}
+
+func TestWhatIsMappedIsAskedAboutBothSidesOfAChange(t *testing.T) {
+	clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	var c Coalescer
+	var asked []string
+	h := c.Mapped(clk, Acks, func(_ context.Context, object client.Object) []ctrl.Request {
+		asked = append(asked, object.GetName())
+		return []ctrl.Request{{NamespacedName: name}}
+	})
+	q := &queue{}
+	old, new := &v1alpha1.Host{}, &v1alpha1.Host{}
+	old.Name, new.Name = "old", "new"
+	h.Create(t.Context(), event.CreateEvent{Object: new}, q)
+	c.Ran(name, clk.Now(), 50)
+	h.Update(t.Context(), event.UpdateEvent{ObjectOld: old, ObjectNew: new}, q)
+	h.Delete(t.Context(), event.DeleteEvent{Object: old}, q)
+	if !slices.Equal(asked, []string{"new", "old", "new", "old"}) {
+		t.Errorf("asked about %q", asked)
+	}
+	if !slices.Equal(q.added, []time.Duration{0, time.Second, time.Second, time.Second}) {
 		t.Errorf("enqueued after %v", q.added)
 	}
 }
