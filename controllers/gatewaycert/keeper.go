@@ -56,8 +56,8 @@ type Keeper struct {
 	// News tells those who publish pins.
 	News *tidings.News
 
-	pins atomic.Pointer[[]string]
-	told string // what hinders
+	pins    atomic.Pointer[[]string]
+	trouble objectwatch.Trouble
 }
 
 // Pins of the authorities that machines are to trust, sorted; none before News is known.
@@ -230,19 +230,7 @@ func (k *Keeper) store(ctx context.Context, secret *corev1.Secret, at objectwatc
 
 // tell logs what hinders, once until it changes.
 func (k *Keeper) tell(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	before := k.told
-	k.told = text
-	switch {
-	case text != "" && text != before:
+	k.trouble.Note(ctx, err, func(string) {
 		k.Log.Error(err, "cannot look after the gateway's certificate", "flag", Flag, "retryAfter", outagePause.String())
-	case text == "" && before != "":
-		k.Log.Info("the gateway's certificate is looked after again", "was", before)
-	}
+	}, func(was string) { k.Log.Info("the gateway's certificate is looked after again", "was", was) })
 }

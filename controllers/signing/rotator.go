@@ -59,8 +59,8 @@ type Rotator struct {
 	Clock    clock.WithTicker
 	Log      logr.Logger
 
-	told string             // what hinders
-	last *metav1.ObjectMeta // of the Secret, as it was seen last
+	trouble objectwatch.Trouble
+	last    *metav1.ObjectMeta // of the Secret, as it was seen last
 }
 
 // Start implements manager.Runnable.
@@ -237,19 +237,7 @@ func (r *Rotator) say(secret *corev1.Secret, kind, reason, action, text string) 
 
 // tell logs what hinders, once until it changes.
 func (r *Rotator) tell(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	before := r.told
-	r.told = text
-	switch {
-	case text != "" && text != before:
+	r.trouble.Note(ctx, err, func(text string) {
 		r.Log.Error(errors.New(text), "cannot look after the signing keys", "secret", r.Namespace+"/"+SecretName, "retryAfter", outagePause.String())
-	case text == "" && before != "":
-		r.Log.Info("the signing keys are looked after again", "was", before)
-	}
+	}, func(was string) { r.Log.Info("the signing keys are looked after again", "was", was) })
 }

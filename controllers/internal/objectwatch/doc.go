@@ -9,5 +9,7 @@
 //	at.Version = secret.ResourceVersion                      // what was just written is no news
 //	w.Wait(ctx, until, []objectwatch.Seen{at})
 //
+// Trouble tells what hinders such a keeper once, until it changes.
+//
 // An object that cannot be listed is not watched; the caller looks again when its time is over.
 package objectwatch

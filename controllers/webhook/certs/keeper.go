@@ -55,7 +55,7 @@ type Keeper struct {
 
 	certificate atomic.Pointer[tls.Certificate]
 	looked      atomic.Bool
-	told        map[string]string // what hinders, by part
+	troubles    map[string]objectwatch.Trouble // by part
 }
 
 func (k *Keeper) watcher() objectwatch.Watcher {
@@ -83,7 +83,7 @@ func (*Keeper) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable.
 func (k *Keeper) Start(ctx context.Context) error {
-	k.told = map[string]string{}
+	k.troubles = map[string]objectwatch.Trouble{}
 	for ctx.Err() == nil {
 		until, seen := k.round(ctx)
 		k.looked.Store(true)
@@ -182,22 +182,12 @@ func (k *Keeper) trySecret(ctx context.Context) (pki.Material, objectwatch.Seen,
 
 // tell logs what hinders, once until it changes.
 func (k *Keeper) tell(ctx context.Context, part string, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	before := k.told[part]
-	k.told[part] = text
-	switch {
-	case text != "" && text != before:
+	trouble := k.troubles[part]
+	trouble.Note(ctx, err, func(text string) {
 		k.Log.Info("cannot look after the admission webhook: while it does not answer, objects are taken unchecked, and all else goes on",
 			"because", text, "retryAfter", pauseAfter(err).String())
-	case text == "" && before != "":
-		k.Log.Info("the admission webhook is looked after again", "was", before)
-	}
+	}, func(was string) { k.Log.Info("the admission webhook is looked after again", "was", was) })
+	k.troubles[part] = trouble
 }
 
 // readSecret returns nil for none.
