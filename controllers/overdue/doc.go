@@ -19,6 +19,6 @@
 //
 // # Machines that are away
 //
-// A Host with an offlineGrace gets that much time more while its machine is away, and after its return the time that a late run has as well, at most until
+// A Host with an offlineGrace gets that much time more while its machine is away or has not come yet, and after its return the time that a late run has as well, at most until
 // the offlineGrace is used up. Such a backup is late, not overdue.
 package overdue

@@ -132,10 +132,10 @@ func (in *Input) grace(spec *cronspec.Spec, fire time.Time) time.Duration {
 	return min(max(after.At.Sub(fire)/graceShare, in.MinGrace), max(maxGrace, in.MinGrace))
 }
 
-// limits are when a backup becomes late, and when overdue: the same, unless the machine was away and may be.
+// limits are when a backup becomes late, and when overdue: the same, unless the machine was away and may be. One that never came is away too.
 func (in *Input) limits(due time.Time, grace time.Duration) (late, overdue time.Time) {
 	late = due.Add(grace)
-	if in.OfflineGrace <= 0 || in.Since.IsZero() {
+	if in.OfflineGrace <= 0 {
 		return late, late
 	}
 	latest := late.Add(in.OfflineGrace)

@@ -127,6 +127,11 @@ func TestJudge(t *testing.T) {
 			want:   Verdict{Expected: 1, Waiting: []string{"etc"}, Late: due("etc", "nightly", day(2, 2, 30)), Next: day(5, 8, 30)},
 		},
 		{
+			name: "so is one that was never switched on", schedules: []v1alpha1.HostSchedule{nightly()}, now: day(2, 8, 30),
+			change: func(in *Input) { in.OfflineGrace = 72 * time.Hour },
+			want:   Verdict{Expected: 1, Waiting: []string{"etc"}, Late: due("etc", "nightly", day(2, 2, 30)), Next: day(5, 8, 30)},
+		},
+		{
 			name: "until its grace is used up", schedules: []v1alpha1.HostSchedule{nightly()}, now: day(5, 8, 30),
 			change: func(in *Input) { in.OfflineGrace, in.Since = 72*time.Hour, day(1, 18, 0) },
 			want:   Verdict{Expected: 1, Waiting: []string{"etc"}, Overdue: due("etc", "nightly", day(2, 2, 30))},
