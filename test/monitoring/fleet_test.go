@@ -103,6 +103,11 @@ var fleet = []machine{
 	{"unchecked", func(h *v1alpha1.Host) { h.Status.Maintenance.Check.LastSuccessTime = ago(50 * 24 * time.Hour) }, list("CheckMissing")},
 	{"unpruned", func(h *v1alpha1.Host) { h.Status.Maintenance.Prune.ConsecutiveFailures = 2 }, list("MaintenanceFailing")},
 	{"undrilled", func(h *v1alpha1.Host) { h.Status.Maintenance.Verify.LastSuccessTime = ago(50 * 24 * time.Hour) }, list("RestoreDrillMissing")},
+	{"drill-less", func(h *v1alpha1.Host) { h.Status.Maintenance.Verify = nil }, list("RestoreDrillNotPlanned")},
+	{"retired", func(h *v1alpha1.Host) { // what failed is fired no more
+		h.Status.SourceGroups[0].Result, h.Status.SourceGroups[0].ConsecutiveFailures = v1alpha1.ResultFailed, 5
+		h.Status.Schedules[0].Suspended = true
+	}, nil},
 	{"never-drilled", func(h *v1alpha1.Host) { h.Status.Maintenance.Verify.LastSuccessTime = nil }, list("RestoreDrillNeverPassed")},
 }
 
