@@ -84,7 +84,7 @@ func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, r
 	if err != nil {
 		return err
 	}
-	groups, known, err := w.groups(ctx, s.Host)
+	groups, err := w.groups(ctx, s.Host)
 	if err != nil {
 		return err
 	}
@@ -103,11 +103,12 @@ func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, r
 		switch m.Job.Kind {
 		case wire.JobBackup:
 			noteBackup(h, m, received)
-			if known {
+			if groups.known {
 				h.Status.SourceGroups = slices.DeleteFunc(h.Status.SourceGroups, func(r v1alpha1.SourceGroupResult) bool {
-					return !slices.Contains(groups, r.Name)
+					return !slices.Contains(groups.all, r.Name)
 				})
 			}
+			h.Status.OldestSuccessTime = oldestSuccess(h.Status.SourceGroups, groups.fired)
 		case wire.JobInit:
 			noteInit(h, m, received)
 		}
@@ -116,18 +117,29 @@ func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, r
 	})
 }
 
-// groups are those in the host's published set; known is false when there is none.
-func (w *Writer) groups(ctx context.Context, host wire.HostRef) (names []string, known bool, err error) {
+// setGroups are those in a host's published set; known is false when there is none. fired are those that a Schedule fires which is not suspended.
+type setGroups struct {
+	all, fired []string
+	known      bool
+}
+
+func (w *Writer) groups(ctx context.Context, host wire.HostRef) (setGroups, error) {
 	var set v1alpha1.ScheduleSet
 	if err := w.o.Cache.Get(ctx, key(host), &set); apierrors.IsNotFound(err) {
-		return nil, false, nil
+		return setGroups{}, nil
 	} else if err != nil {
-		return nil, false, err
+		return setGroups{}, err
 	}
+	groups := setGroups{known: true}
 	for i := range set.Spec.Groups {
-		names = append(names, set.Spec.Groups[i].Name)
+		groups.all = append(groups.all, set.Spec.Groups[i].Name)
 	}
-	return names, true, nil
+	for i := range set.Spec.Schedules {
+		if schedule := &set.Spec.Schedules[i]; !schedule.Suspended {
+			groups.fired = append(groups.fired, schedule.SourceGroups...)
+		}
+	}
+	return groups, nil
 }
 
 var results = map[wire.Outcome]v1alpha1.JobResult{
@@ -170,6 +182,21 @@ func noteBackup(h *v1alpha1.Host, m *wire.JobFinished, received time.Time) {
 		r.LastSuccessTime = later(r.LastSuccessTime, r.FinishTime)
 		h.Status.LastSuccessTime = later(h.Status.LastSuccessTime, r.FinishTime)
 	}
+}
+
+// oldestSuccess is the last success of the group that is farthest behind. What nothing fires holds nobody back, unless nothing fires anything.
+func oldestSuccess(results []v1alpha1.SourceGroupResult, fired []string) *metav1.Time {
+	var oldest *metav1.Time
+	for i := range results {
+		r := &results[i]
+		if r.LastSuccessTime == nil || len(fired) > 0 && !slices.Contains(fired, r.Name) {
+			continue
+		}
+		if oldest == nil || r.LastSuccessTime.Before(oldest) {
+			oldest = r.LastSuccessTime
+		}
+	}
+	return oldest
 }
 
 func later(a, b *metav1.Time) *metav1.Time {

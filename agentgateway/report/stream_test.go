@@ -181,6 +181,52 @@ func TestOnlyGroupsOfTheSetAreKept(t *testing.T) {
 	}
 }
 
+func TestTheGroupThatIsFarthestBehindTellsSinceWhenAllIsBackedUp(t *testing.T) {
+	f := newFixture(t)
+	st, p := f.stream(f.connect(1, "p1"))
+	set := f.set()
+	set.Spec.Groups = []v1alpha1.ScheduleSetGroup{{Name: "etc", Generation: 1}, {Name: "home", Generation: 1}, {Name: "db", Generation: 1}}
+	fires := func(suspended bool, groups ...string) {
+		t.Helper()
+		set.Spec.Schedules = []v1alpha1.ScheduleSetSchedule{{Name: "nightly", Generation: 1, SourceGroups: groups, Suspended: suspended}}
+		if err := f.client.Update(t.Context(), set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fires(false, "etc", "home")
+	ago := func(minutes int) time.Time { return start.Add(-time.Duration(minutes) * time.Minute) }
+	for i, step := range []struct {
+		name, group string
+		finished    time.Time
+		change      func(*wire.JobFinished)
+		before      func()
+		want        time.Time
+	}{
+		{name: "what nothing fires does not count", group: "db", finished: ago(50), want: time.Time{}},
+		{name: "the first success of one that is fired", group: "etc", finished: ago(40), want: ago(40)},
+		{name: "a later one of another", group: "home", finished: ago(30), want: ago(40)},
+		{name: "a failure of the one that is behind", group: "etc", finished: ago(20), change: failed, want: ago(40)},
+		{name: "its next success", group: "etc", finished: ago(10), want: ago(30)},
+		{name: "when all is suspended, all counts", group: "home", finished: ago(5), before: func() { fires(true, "etc", "home") }, want: ago(50)},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			if step.before != nil {
+				step.before()
+			}
+			take(t, st, backup(int64(i+1), func(m *wire.JobFinished) {
+				if step.change != nil {
+					step.change(m)
+				}
+				m.Job.JobID, m.Job.SourceGroup, m.StartedAt, m.FinishedAt = fmt.Sprintf("fire-%d", i), step.group, step.finished.Add(-time.Minute), step.finished
+			}))
+			p.ack(t)
+			if got := f.getHost().Status.OldestSuccessTime; got.IsZero() != step.want.IsZero() || got != nil && !got.Time.Equal(step.want) {
+				t.Errorf("everything is backed up since %v, want %v", got, step.want)
+			}
+		})
+	}
+}
+
 func TestAHostJobFromDispatchToResult(t *testing.T) {
 	f := newFixture(t)
 	s := f.connect(1, "p1")

@@ -118,6 +118,10 @@ type HostStatus struct {
 	// LastSuccessTime is when a backup of any group last succeeded. Written by the gateway.
 	// +optional
 	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
+	// OldestSuccessTime is the last success of the group that is farthest behind, of those that a Schedule fires and that ever had one: everything on the
+	// machine is backed up since then when none never ran. Written by the gateway with each result.
+	// +optional
+	OldestSuccessTime *metav1.Time `json:"oldestSuccessTime,omitempty"`
 	// LastReport is the newest durable report that is stored here: one that comes again is recognised by it. Written by the gateway,
 	// together with the result.
 	// +optional
@@ -464,9 +468,10 @@ type ReportPosition struct {
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.conditions[?(@.type=="ScheduleSetApplied")].status`
 // +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.status.conditions[?(@.type=="RepositoryReady")].reason`
 // +kubebuilder:printcolumn:name="Backups",type=string,JSONPath=`.status.conditions[?(@.type=="BackupsCurrent")].reason`
-// +kubebuilder:printcolumn:name="Last Success",type=date,JSONPath=`.status.lastSuccessTime`
+// +kubebuilder:printcolumn:name="Oldest Success",type=date,JSONPath=`.status.oldestSuccessTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Last Success",type=date,priority=1,JSONPath=`.status.lastSuccessTime`
 // +kubebuilder:printcolumn:name="Next Run",type=string,priority=1,JSONPath=`.status.nextRunTime`
 // +kubebuilder:printcolumn:name="Agent",type=string,priority=1,JSONPath=`.status.agent.version`
 // +kubebuilder:printcolumn:name="Restic",type=string,priority=1,JSONPath=`.status.agent.resticVersion`

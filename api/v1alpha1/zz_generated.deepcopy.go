@@ -943,6 +943,10 @@ func (in *HostStatus) DeepCopyInto(out *HostStatus) {
 		in, out := &in.LastSuccessTime, &out.LastSuccessTime
 		*out = (*in).DeepCopy()
 	}
+	if in.OldestSuccessTime != nil {
+		in, out := &in.OldestSuccessTime, &out.OldestSuccessTime
+		*out = (*in).DeepCopy()
+	}
 	if in.LastReport != nil {
 		in, out := &in.LastReport, &out.LastReport
 		*out = new(ReportPosition)

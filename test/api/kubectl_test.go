@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -96,7 +97,10 @@ func TestColumnsAnswerTheFirstQuestion(t *testing.T) {
 		}
 	}
 	h := object(t, namespace, host)
-	status := client.RawPatch("application/merge-patch+json", []byte(`{"status":{"conditions":[
+	ago := func(days int) string {
+		return time.Now().UTC().AddDate(0, 0, -days).Add(-time.Hour).Format(time.RFC3339)
+	}
+	status := client.RawPatch("application/merge-patch+json", []byte(`{"status":{"lastSuccessTime":"`+ago(2)+`","oldestSuccessTime":"`+ago(9)+`","conditions":[
 		{"type":"RepositoryReady","status":"False","reason":"WrongPassword","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"},
 		{"type":"BackupsCurrent","status":"False","reason":"Overdue","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"},
 		{"type":"Ready","status":"True","reason":"Published","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"},
@@ -105,7 +109,7 @@ func TestColumnsAnswerTheFirstQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for short, want := range map[string][]string{
-		"rhost":  {"NAME READY CONNECTED APPLIED REPOSITORY BACKUPS LAST SUCCESS AGE", "web-1 True False WrongPassword Overdue"},
+		"rhost":  {"NAME READY CONNECTED APPLIED REPOSITORY BACKUPS OLDEST SUCCESS AGE", "web-1 True False WrongPassword Overdue 9d"},
 		"rsg":    {"NAME READY HOSTS APPLIED SUCCEEDED FAILING NEVER RAN OVERDUE OLDEST SUCCESS AGE", "etc 0 0 0 0 0 0"},
 		"rsched": {"NAME CRON TIME ZONE SUSPEND READY HOSTS APPLIED SUCCEEDED FAILING NEVER RAN OVERDUE OLDEST SUCCESS AGE", "nightly 30 2 * * * UTC 0 0 0 0 0 0"},
 		"rmaint": {"NAME READY REPOSITORIES FAILING RUNNING FORGET PRUNE CHECK VERIFY AGE", "web-1 0 0 0 0 6 * * 0"},
@@ -125,6 +129,13 @@ func TestColumnsAnswerTheFirstQuestion(t *testing.T) {
 				}
 			}
 		})
+	}
+	wide, err := cp.Kubectl(t.Context(), "-n", namespace, "get", "rhost", "-o", "wide")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(strings.Fields(wide), " "); !strings.Contains(text, "STATUS LAST SUCCESS NEXT RUN AGENT RESTIC") || !strings.Contains(text, " 2d") {
+		t.Errorf("kubectl get hosts -o wide shows %s", text)
 	}
 	out, err := cp.Kubectl(t.Context(), "-n", namespace, "get", "restic", "-o", "name")
 	if err != nil {
