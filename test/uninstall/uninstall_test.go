@@ -87,11 +87,16 @@ func (w *world) identity() *v1alpha1.HostIdentity {
 	w.Helper()
 	public, _, err := ed25519.GenerateKey(nil)
 	w.must(err)
+	return &v1alpha1.HostIdentity{SigningKey: base64.StdEncoding.EncodeToString(public), SealingKey: base64.StdEncoding.EncodeToString(w.sealingKey())}
+}
+
+func (w *world) sealingKey() []byte {
+	w.Helper()
 	private, err := seal.NewSealingKey()
 	w.must(err)
-	sealing, err := seal.SealingPublicKey(private)
+	public, err := seal.SealingPublicKey(private)
 	w.must(err)
-	return &v1alpha1.HostIdentity{SigningKey: base64.StdEncoding.EncodeToString(public), SealingKey: base64.StdEncoding.EncodeToString(sealing)}
+	return public
 }
 
 // ours lists one object of each kind, by the name under which fill makes it.
@@ -99,6 +104,7 @@ func ours(namespace string) []client.Object {
 	at := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
 	return []client.Object{
 		&v1alpha1.HostJob{ObjectMeta: at("now")},
+		&v1alpha1.HostQuery{ObjectMeta: at("log")},
 		&v1alpha1.SourceGroup{ObjectMeta: at("etc")},
 		&v1alpha1.Schedule{ObjectMeta: at("nightly")},
 		&v1alpha1.RepoMaintenance{ObjectMeta: at("upkeep")},
@@ -129,6 +135,8 @@ func (w *world) fill(namespace string) {
 			Check: &v1alpha1.CheckCadence{Cadence: v1alpha1.Cadence{Cron: "0 4 * * *"}}}},
 		&v1alpha1.HostJob{ObjectMeta: meta("now"), Spec: v1alpha1.HostJobSpec{HostRef: v1alpha1.LocalReference{Name: "given"}, Kind: v1alpha1.HostJobBackup,
 			Backup: &v1alpha1.BackupJob{SourceGroup: "etc"}}},
+		&v1alpha1.HostQuery{ObjectMeta: meta("log"), Spec: v1alpha1.HostQuerySpec{HostRef: v1alpha1.LocalReference{Name: "given"}, Kind: v1alpha1.QueryLog,
+			Parameters: []byte("sealed"), PublicKey: w.sealingKey(), StreamSecretHash: strings.Repeat("0", 64), TTLSeconds: 600}},
 	} {
 		w.must(w.Create(w.Context(), o))
 	}
@@ -150,6 +158,13 @@ func (w *world) fill(namespace string) {
 		}
 		if job.Status.Command == nil || len(job.OwnerReferences) == 0 {
 			return errors.New("the HostJob has no command or no owner yet")
+		}
+		query := &v1alpha1.HostQuery{}
+		if err := w.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "log"}, query); err != nil {
+			return err
+		}
+		if query.Status.Command == nil {
+			return errors.New("the HostQuery has no command yet")
 		}
 		return nil
 	})
@@ -187,8 +202,8 @@ func (w *world) withoutFinalizers(namespace string) {
 			}
 		}
 	}
-	if kinds != 6 {
-		w.Errorf("objects of %d kinds of ours were seen, want all 6: the search proves little", kinds)
+	if kinds != 7 {
+		w.Errorf("objects of %d kinds of ours were seen, want all 7: the search proves little", kinds)
 	}
 }
 
