@@ -2,10 +2,14 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -53,6 +57,29 @@ func (w *world) createUnchecked(object client.Object) {
 		object.SetNamespace(w.ns)
 		return w.Create(w.Context(), object)
 	}))
+}
+
+// restartController kills the controllers and starts them, and waits until they lead again.
+func (w *world) restartController() {
+	w.Helper()
+	w.must(w.Controller.Kill())
+	w.must(w.Controller.Start(w.Context()))
+	w.eventually("the controllers lead again", func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.ControllerMetrics+"/metrics", nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		text, err := io.ReadAll(response.Body)
+		if err == nil && !strings.Contains(string(text), "\nrestic_manager_leader 1\n") {
+			err = errors.New("not yet")
+		}
+		return err
+	})
 }
 
 // prometheus scrapes the programs and judges by the rules that are shipped, without the times for which they wait. That an alert ends is for the unit tests of the rules: it goes on for a while, to bridge a change of the leader.

@@ -185,6 +185,10 @@ func TestTheLifeOfAFleet(t *testing.T) {
 		})
 		w.alert("ResticManagerBackupOverdue", late)
 
+		// Controllers that start anew find them overdue, and tell nobody again: see the Events at the end.
+		w.restartController()
+		w.quiet()
+
 		// Suspended, nothing is expected, and nobody is late for what fell due meanwhile.
 		w.suspend("often", true)
 		w.scheduleIs("often", "suspended", func(s *v1alpha1.ScheduleStatus) bool {
