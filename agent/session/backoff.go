@@ -13,6 +13,8 @@ const (
 	// A machine whose Host was removed looks rarely whether it is back: firstRarely and lastRarely bound the ceiling of that wait.
 	firstRarely = 30 * time.Second
 	lastRarely  = time.Hour
+	// heeded is how many failures in a row a gateway's word is worth more than the backoff.
+	heeded = 10
 	// maxRetryAfter bounds what a gateway may ask for: it may send an agent away, but not for ever.
 	maxRetryAfter = time.Hour
 )
@@ -23,7 +25,8 @@ type backoff struct {
 	random   func() float64
 }
 
-// next is the wait after one more failure, at least atLeast. The extra on top of a demanded wait spreads agents that were all told the same.
+// next is the wait after one more failure, or what a gateway asks for (atLeast) and a little more, which spreads agents that were all told the same: it knows when
+// it has time, and a backoff that has grown while it was away says nothing about that. One that goes on sending the agent away is not worth a dial a second.
 func (b *backoff) next(atLeast time.Duration) time.Duration {
 	ceiling := lastWait
 	if b.failures < 6 {
@@ -31,12 +34,15 @@ func (b *backoff) next(atLeast time.Duration) time.Duration {
 	}
 	b.failures++
 	wait := minWait + time.Duration(b.random()*float64(ceiling-minWait))
-	if atLeast > 0 {
-		atLeast = min(atLeast, maxRetryAfter)
-		spread := time.Duration(b.random() * float64(min(atLeast/2, lastWait)))
-		wait = max(wait, atLeast+spread)
+	if atLeast <= 0 {
+		return wait
 	}
-	return wait
+	atLeast = min(atLeast, maxRetryAfter)
+	asked := atLeast + time.Duration(b.random()*float64(min(atLeast/8+time.Second, lastWait)))
+	if b.failures <= heeded {
+		return asked
+	}
+	return max(wait, asked)
 }
 
 // nextRarely is the wait of a machine whose Host was removed: doubling like the other one, and never below half of its ceiling.

@@ -108,25 +108,31 @@ func TestTheAgentNeverLoopsHotWhateverTheGatewayDoes(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		rounds int
+		heeded bool // the gateway names a time
 		serve  func(b **bench) func(*peer)
 	}{
-		{"it accepts and closes at once", 1000, func(b **bench) func(*peer) { return accepting(b, func(*peer) {}) }},
-		{"it closes before the challenge", 25, func(**bench) func(*peer) { return func(*peer) {} }},
-		{"it drains at once, for ever", 25, func(b **bench) func(*peer) {
+		{"it accepts and closes at once", 1000, false, func(b **bench) func(*peer) { return accepting(b, func(*peer) {}) }},
+		{"it closes before the challenge", 25, false, func(**bench) func(*peer) { return func(*peer) {} }},
+		{"it drains at once, for ever", 25, false, func(b **bench) func(*peer) {
 			return accepting(b, func(p *peer) { p.send(&wire.Drain{}); p.drainReads() })
 		}},
-		{"it names ever newer session counters", 25, func(b **bench) func(*peer) {
+		{"it names ever newer session counters", 25, false, func(b **bench) func(*peer) {
 			return func(p *peer) {
 				if p.challenge((*b).key, "127.0.0.1") {
 					p.send(&wire.Error{Code: wire.CodeStaleSession, Message: "stale", Session: p.body.Session + 5})
 				}
 			}
 		}},
-		{"it says busy without a time", 25, func(**bench) func(*peer) {
+		{"it says busy without a time", 25, false, func(**bench) func(*peer) {
 			return func(p *peer) { p.send(&wire.Error{Code: wire.CodeBusy, Message: "busy"}) }
 		}},
-		{"it sends garbage", 25, func(**bench) func(*peer) { return func(p *peer) { p.raw([]byte("{")) } }},
-		{"it sends a giant frame", 12, func(b **bench) func(*peer) {
+		{"it says busy for a second, for ever", 40, true, func(**bench) func(*peer) {
+			return func(p *peer) {
+				p.send(&wire.Error{Code: wire.CodeBusy, Message: "busy", RetryAfterSeconds: 1})
+			}
+		}},
+		{"it sends garbage", 25, false, func(**bench) func(*peer) { return func(p *peer) { p.raw([]byte("{")) } }},
+		{"it sends a giant frame", 12, false, func(b **bench) func(*peer) {
 			return accepting(b, func(p *peer) { p.raw(make([]byte, wire.MaxFrame+1)); p.drainReads() })
 		}},
 	} {
@@ -137,13 +143,17 @@ func TestTheAgentNeverLoopsHotWhateverTheGatewayDoes(t *testing.T) {
 			var total time.Duration
 			for i := range tt.rounds {
 				wait := b.passIdle()
-				// With the random source at its middle each wait is half of its ceiling.
-				if least := min(time.Second<<min(i, 10), time.Minute) / 2; wait < least {
+				// With the random source at its middle each wait is half of its ceiling. A gateway that names a time is heeded for a while.
+				if least := min(time.Second<<min(i, 10), time.Minute) / 2; wait < least && (!tt.heeded || i >= heeded || wait < time.Second) {
 					t.Fatalf("wait %d is %v, want at least %v", i, wait, least)
 				}
 				total += wait
 			}
-			if least := time.Duration(tt.rounds-7) * 30 * time.Second; total < least {
+			grown := tt.rounds - 7
+			if tt.heeded {
+				grown = tt.rounds - heeded
+			}
+			if least := time.Duration(grown) * 30 * time.Second; total < least {
 				t.Errorf("%d attempts in %v, want them spread over %v", tt.rounds, total, least)
 			}
 			if n := strings.Count(b.logs.String(), "\n"); n > 4 {
@@ -593,6 +603,21 @@ func TestTheBackoffIsExponentialWithFullJitter(t *testing.T) {
 				t.Errorf("random %v: wait %d is %v, want %v", tt.random, i, got, want)
 			}
 		}
+	}
+}
+
+func TestWhatTheGatewayAsksForIsWorthMoreThanTheBackoff(t *testing.T) {
+	b := backoff{random: func() float64 { return 1 }}
+	for range 6 { // it is away for a minute
+		b.next(0)
+	}
+	for i := range heeded - 6 {
+		if got, want := b.next(8*time.Second), 10*time.Second; got != want {
+			t.Errorf("answer %d: the wait is %v, want %v", i, got, want)
+		}
+	}
+	if got := b.next(8 * time.Second); got != lastWait {
+		t.Errorf("one that goes on sending the agent away is dialled after %v", got)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -264,7 +265,9 @@ func (p *Pusher) offer(ctx context.Context, cached *v1alpha1.ScheduleSet, s *sen
 		return nil
 	}
 	var set v1alpha1.ScheduleSet
-	if err := p.o.Live.Get(ctx, client.ObjectKeyFromObject(cached), &set); err != nil {
+	// Not older than what is known: this, the API server answers from its own memory.
+	known := &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: cached.ResourceVersion}}
+	if err := p.o.Live.Get(ctx, client.ObjectKeyFromObject(cached), &set, known); err != nil {
 		return client.IgnoreNotFound(err) // the watch will say so too
 	}
 	if set.Spec.Host.Identity.SigningKey != s.key {

@@ -27,7 +27,8 @@
 //
 // # Who wins
 //
-// Every write is a merge patch with the resourceVersion of a live read, repeated from a new read on conflict. So of two replicas that
+// Every write is a merge patch with a resourceVersion, repeated from a live read on conflict. A ScheduleSet is taken from the cache first, which costs no read; what
+// would then be refused or not written is judged by a live read, for the cache may be behind. So of two replicas that
 // speak for one host, the one with the greater session counter wins, whatever the order of their requests. All replicas share one field
 // manager and never write a condition.
 //

@@ -68,7 +68,7 @@ func (w *Writer) changeHost(ctx context.Context, h *v1alpha1.Host, id wire.Repor
 		return nil
 	}
 	name := types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
-	err := patch(ctx, w, "hosts", h, write)
+	_, err := patch(ctx, w, "hosts", h, write)
 	if apierrors.IsConflict(err) {
 		err = change(ctx, w, "hosts", name, write)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
@@ -84,30 +85,39 @@ func change[T any, P interface {
 		if err := w.o.Live.Get(ctx, name, object); err != nil {
 			return err
 		}
-		return patch(ctx, w, resource, object, apply)
+		_, err := patch(ctx, w, resource, object, apply)
+		return err
 	})
 }
 
-// patch is change for an object that was just read.
-func patch[T client.Object](ctx context.Context, w *Writer, resource string, object T, apply func(T) error) error {
+// patch is change for an object that was just read. It tells whether it wrote.
+func patch[T client.Object](ctx context.Context, w *Writer, resource string, object T, apply func(T) error) (bool, error) {
 	before := object.DeepCopyObject().(T)
 	if err := apply(object); errors.Is(err, errUnchanged) {
-		return nil
+		return false, nil
 	} else if err != nil {
-		return err
+		return false, err
 	}
 	if equality.Semantic.DeepEqual(before, object) {
-		return nil
+		return false, nil
 	}
 	difference := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := w.o.Client.Status().Patch(ctx, object, difference, client.FieldOwner(v1alpha1.ManagerGateway)); err != nil {
-		return err
+		return false, err
 	}
 	w.o.Meter.Wrote(resource)
-	return nil
+	return true, nil
 }
 
+// changeSet is change for the ScheduleSet of a host. It begins with what the cache has, which costs no request: a write that rests on an older version is a conflict.
+// That nothing is to be written is said by a live read alone.
 func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, apply func(*v1alpha1.ScheduleSet) error) error {
+	cached := &v1alpha1.ScheduleSet{}
+	if err := w.o.Cache.Get(ctx, key(host), cached); err == nil {
+		if written, err := patch(ctx, w, "schedulesets", cached, apply); written || err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
 	return change(ctx, w, "schedulesets", key(host), apply)
 }
 

@@ -4,14 +4,15 @@
 // # Use
 //
 // A Server is the http.Handler for wire.ConnectPath. For each connection it sends the challenge, reads the hello within HelloTimeout,
-// checks it with the key that the Handler knows for the host, and asks the Handler to Admit the session. After the welcome it
-// calls Opened, then Received for each message but heartbeats, and at the end Closed, all from one goroutine per session.
+// checks it with the key that the Handler knows for the host, and asks the Handler to Admit the session, which may take its time: those who have proved
+// who they are wait in line. After the welcome it calls Opened, then Received for each message but heartbeats, and at the end Closed, all from one goroutine per session.
 //
 // # What a peer can cost
 //
 // Frames are bounded by wire.MaxFrame and read into memory that sessions share, the time to the hello by HelloTimeout, the time between two frames by Idle (a read deadline of
 // the socket, no timer or goroutine of its own), the time of a write by WriteTimeout. Connections, handshakes under way and attempts per
-// second have limits; what is over them gets HTTP 503 with a wire.Error busy and a Retry-After before anything is allocated for it. One
+// second have limits, and the line of those who wait to be admitted has one in time; what is over them gets HTTP 503 with a wire.Error busy and a Retry-After before
+// anything is allocated for it. Each is told another time, when by the measured pace those before it are through (pace.Line): a fleet comes back as fast as it can be taken. One
 // address that opens connections and says nothing takes no more than half of the handshakes. An invalid
 // message ends the session with bad_message; a message of an unknown type is ignored. Data frames are refused until the agent was asked for a stream.
 //

@@ -18,7 +18,7 @@ const tooOldRetry = 3600
 // maxSkew bounds what a machine's clock can make us write.
 const maxSkew = 10 * 365 * 24 * time.Hour
 
-// greet authenticates a connection and asks the handler to admit it.
+// greet authenticates a connection.
 func (s *Server) greet(link *Session, name string) (*wire.HelloBody, error) {
 	nonce := make([]byte, wire.NonceSize)
 	if _, err := rand.Read(nonce); err != nil {
@@ -46,17 +46,24 @@ func (s *Server) greet(link *Session, name string) (*wire.HelloBody, error) {
 	if !body.Clock.IsZero() {
 		link.skew = min(max(body.Clock.Sub(now), -maxSkew), maxSkew)
 	}
+	return body, nil
+}
 
+// join waits in line until the handler has admitted a session.
+func (s *Server) join(link *Session, hello *wire.HelloBody) error {
+	s.line.Enter()
+	defer func() { s.line.Leave(s.o.Clock.Now()) }()
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.AdmitTimeout)
 	defer cancel()
-	if err := s.handler.Admit(ctx, link, body); err != nil {
-		var e *wire.Error
-		if !errors.As(err, &e) {
-			s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
-		}
-		return nil, asWireError(err)
+	err := s.handler.Admit(ctx, link, hello)
+	if err == nil {
+		return nil
 	}
-	return body, nil
+	var e *wire.Error
+	if !errors.As(err, &e) {
+		s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
+	}
+	return asWireError(err)
 }
 
 func (s *Server) welcome(link *Session) error {

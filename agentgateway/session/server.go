@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -67,10 +68,10 @@ type Options struct {
 	Idle time.Duration
 	// WriteTimeout bounds one frame. Default 30 s.
 	WriteTimeout time.Duration
-	// MaxConnections bounds all connections. Default 20,000. MaxHandshakes bounds those without a welcome. Default 512.
+	// MaxConnections bounds all connections. Default 20,000. MaxHandshakes bounds those that have not proved yet who they are. Default 512.
 	MaxConnections int
 	MaxHandshakes  int
-	// ConnectRate is the number of attempts per second that are looked at, ConnectBurst at once. Default 200 and 1,000.
+	// ConnectRate is the number of attempts per second that are looked at, ConnectBurst at once. Default 1,000 and 2,000.
 	ConnectRate  float64
 	ConnectBurst int
 	// MinProtocol is the oldest protocol that is served. Default wire.MinProtocol.
@@ -85,8 +86,8 @@ func (o *Options) setDefaults() {
 	setDefault(&o.WriteTimeout, 30*time.Second)
 	setDefault(&o.MaxConnections, 20_000)
 	setDefault(&o.MaxHandshakes, 512)
-	setDefault(&o.ConnectRate, 200)
-	setDefault(&o.ConnectBurst, 1000)
+	setDefault(&o.ConnectRate, 1000)
+	setDefault(&o.ConnectBurst, 2000)
 	setDefault(&o.MinProtocol, wire.MinProtocol)
 }
 
@@ -104,8 +105,10 @@ type Server struct {
 	limiter     *rate.Limiter
 	connections atomic.Int64
 	handshakes  *pace.Places
-	stopping    atomic.Bool
-	left        chan struct{}
+	// line is of those who have proved who they are and wait until they are admitted.
+	line     pace.Line
+	stopping atomic.Bool
+	left     chan struct{}
 }
 
 // NewServer returns a Server that hands its sessions to handler.
@@ -133,11 +136,11 @@ func (s *Server) Wait(ctx context.Context) error {
 // ServeHTTP takes over the connection and returns.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Counted before the upgrade, so that the limits hold however many arrive at once.
-	greeted, why := s.admit(r.RemoteAddr)
-	if why != "" {
-		s.o.Meter.Attempt(string(wire.CodeBusy))
-		s.o.Logger.Debug("connection turned away", "remote", r.RemoteAddr, "reason", why)
-		Busy(w, why)
+	greeted, refusal := s.take(r.RemoteAddr)
+	if refusal != nil {
+		s.o.Meter.Attempt(string(refusal.Code))
+		s.o.Logger.Debug("connection turned away", "remote", r.RemoteAddr, "reason", refusal.Message, "retryAfter", refusal.RetryAfterSeconds)
+		turnAway(w, refusal)
 		return
 	}
 	taken := false
@@ -160,25 +163,45 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	go s.run(link, serverName(r), greeted)
 }
 
-// admit counts a connection, or says why it is not looked at. greeted is called when its handshake is over.
-func (s *Server) admit(remote string) (greeted func(), why string) {
+// maxTicket bounds how far ahead agents are told to come.
+const maxTicket = time.Minute
+
+// take counts a connection, or says why it is not looked at. greeted is called when its handshake is over.
+func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
 	switch {
 	case s.stopping.Load():
-		return nil, "this replica is going away"
+		return nil, busy("this replica is going away", time.Second) // another one is there
 	case s.connections.Load() >= int64(s.o.MaxConnections):
-		return nil, "this replica holds as many connections as it may"
+		return nil, busy("this replica holds as many connections as it may", someTime())
+	}
+	// Those who are let in wait in line for no longer than half of what they have patience for: the pace is measured, not known.
+	if wait := s.line.Wait(); wait > s.o.AdmitTimeout/2 {
+		return nil, s.later(fmt.Sprintf("others wait to be admitted for %s", wait.Round(time.Second)))
 	}
 	greeted, err := s.handshakes.Take(remote)
 	if err != nil {
-		return nil, "handshakes: " + err.Error()
+		return nil, s.later("handshakes: " + err.Error())
 	}
 	if !s.limiter.Allow() {
 		greeted()
-		return nil, "too many connection attempts"
+		return nil, s.later("too many connection attempts")
 	}
 	s.connections.Add(1)
-	return greeted, ""
+	return greeted, nil
 }
+
+// later is for one of many: each is told a time of its own, when those before it are through.
+func (s *Server) later(why string) *wire.Error {
+	return busy(why, s.line.Ticket(s.o.Clock.Now(), maxTicket))
+}
+
+func busy(why string, after time.Duration) *wire.Error {
+	seconds := int((after + time.Second - 1) / time.Second)
+	return &wire.Error{Code: wire.CodeBusy, Message: why, RetryAfterSeconds: max(seconds, 1)}
+}
+
+// someTime is when one may come again for whom nobody knows when there is room. It spreads them.
+func someTime() time.Duration { return time.Duration(5+rand.IntN(25)) * time.Second }
 
 func (s *Server) release() {
 	s.connections.Add(-1)
@@ -194,14 +217,16 @@ func (s *Server) run(link *Session, name string, greeted func()) {
 	defer close(link.done)
 	defer func() { _ = link.conn.CloseNow() }()
 	hello, err := s.greet(link, name)
+	// Whoever is known by now waits for its turn as a session, which costs less than a handshake and is bounded as those are.
+	greeted()
+	if err == nil {
+		err = s.join(link, hello)
+	}
 	if err != nil {
-		greeted()
 		s.refuse(link, err)
 		return
 	}
-	err = s.welcome(link)
-	greeted()
-	if err == nil {
+	if err = s.welcome(link); err == nil {
 		s.o.Meter.Attempt("accepted")
 		s.handler.Opened(link, hello)
 		err = link.serve()
@@ -221,17 +246,13 @@ func (s *Server) refuse(link *Session, err error) {
 	link.goodbye(e)
 }
 
-// Busy answers an HTTP request with 503, a wire.Error and a Retry-After.
-func Busy(w http.ResponseWriter, why string) {
-	e := wire.Error{Code: wire.CodeBusy, Message: why, RetryAfterSeconds: retryAfter()}
+// turnAway answers an HTTP request with 503, a wire.Error and a Retry-After.
+func turnAway(w http.ResponseWriter, e *wire.Error) {
 	w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfterSeconds))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusServiceUnavailable)
 	_ = json.NewEncoder(w).Encode(e) // the peer may be gone
 }
-
-// retryAfter spreads those that were turned away.
-func retryAfter() int { return 5 + rand.IntN(25) }
 
 // serverName is the name that the agent dialled: that of the TLS handshake, or of the Host header for a bare address.
 func serverName(r *http.Request) string {

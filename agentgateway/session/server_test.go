@@ -349,6 +349,51 @@ func TestOverloadIsAnsweredWithBusy(t *testing.T) {
 	})
 }
 
+func TestWhoIsKnownLeavesTheHandshakesAndWaitsInLine(t *testing.T) {
+	admit := make(chan struct{})
+	f := start(t, func(o *Options) { o.MaxHandshakes, o.AdmitTimeout = 1, time.Minute })
+	f.handler.admit = func(*Session, *wire.HelloBody) error { <-admit; return nil }
+	connected := make(chan error, 5)
+	for i := range cap(connected) {
+		go func() {
+			_, err := f.machine.TryConnect(t, int64(i+1))
+			connected <- err
+		}()
+		// The next one finds the only place free again while this one waits.
+		for f.server.line.Wait() < time.Duration(i+1)*time.Millisecond {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	close(admit)
+	for range cap(connected) {
+		if err := next(t, connected, "session"); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := f.server.line.Wait(); got != 0 {
+		t.Errorf("with nobody in line it takes %v", got)
+	}
+}
+
+func TestALineThatIsTooLongSendsEachAwayForATimeOfItsOwn(t *testing.T) {
+	f := start(t, func(o *Options) { o.AdmitTimeout = 20 * time.Second })
+	for range 5000 {
+		f.server.line.Enter() // 25 s, before anything was measured
+	}
+	asked := map[int]bool{}
+	for range 2000 {
+		_, refusal := f.server.take("192.0.2.1:1")
+		if refusal == nil || refusal.Code != wire.CodeBusy || !strings.Contains(refusal.Message, "wait to be admitted") {
+			t.Fatalf("got %+v", refusal)
+		}
+		asked[refusal.RetryAfterSeconds] = true
+	}
+	if len(asked) < 10 || !asked[25] || !asked[34] {
+		t.Errorf("2,000 are asked to come after %v seconds, want 25 to 35", asked)
+	}
+	expectBusy(t, f.machine, "wait to be admitted")
+}
+
 func expectBusy(t *testing.T, m *testagent.Machine, says string) {
 	t.Helper()
 	_, response, err := m.Dial(t)
@@ -362,7 +407,7 @@ func expectBusy(t *testing.T, m *testagent.Machine, says string) {
 	if response.StatusCode != http.StatusServiceUnavailable || e.Code != wire.CodeBusy || !strings.Contains(e.Message, says) {
 		t.Errorf("got HTTP %d %+v", response.StatusCode, e)
 	}
-	if response.Header.Get("Retry-After") == "" || e.RetryAfterSeconds < 5 {
+	if response.Header.Get("Retry-After") == "" || e.RetryAfterSeconds < 1 {
 		t.Errorf("no time to retry after: %v", response.Header)
 	}
 }

@@ -232,5 +232,5 @@ func asWireError(err error) *wire.Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	return &wire.Error{Code: wire.CodeBusy, Message: "the gateway could not do its part; try again", RetryAfterSeconds: retryAfter()}
+	return busy("the gateway could not do its part; try again", someTime())
 }

@@ -75,8 +75,8 @@ func command() *cobra.Command {
 	p.StringVar(&f.helpURL, "help-url", "https://github.com/restic-manager/restic-manager/blob/main/docs/quickstart.md", "where people are sent whose agent is too old")
 	p.StringVar(&f.installDir, "install-dir", "", "folder with install.sh and what it fetches, served below /install/ (default: not served)")
 	p.IntVar(&f.maxConnections, "max-connections", 20000, "connections that this replica holds at most")
-	p.Float64Var(&f.connectRate, "connect-rate", 200, "connection attempts per second that are looked at; the others are told to come back later")
-	p.IntVar(&f.connectBurst, "connect-burst", 1000, "connection attempts at once")
+	p.Float64Var(&f.connectRate, "connect-rate", 1000, "connection attempts per second that are looked at; the others are told to come back later")
+	p.IntVar(&f.connectBurst, "connect-burst", 2000, "connection attempts at once")
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	p.StringVar(&f.logFormat, "log-format", "json", "json or text")
 	p.AddGoFlag(flag.CommandLine.Lookup("kubeconfig")) // of controller-runtime

@@ -79,6 +79,7 @@ installer() {
 }
 
 packages() {
+  rm -f "$out"/*.deb "$out"/*.rpm "$out"/*.tar.gz
   hack/components/build.sh "$cache/bin" nfpm
   local arch format
   PACKAGE_VERSION=$(package_version)
@@ -92,7 +93,7 @@ packages() {
 }
 
 echo "building the agent $version for $arches"
-rm -rf "$out/install" "$out"/*.deb "$out"/*.rpm "$out"/*.tar.gz
+rm -rf "$out/install"
 mkdir -p "$out/build" "$out/install"
 out=$(cd "$out" && pwd)
 pages

@@ -16,10 +16,10 @@ import (
 	"github.com/restic-manager/restic-manager/test/stack"
 )
 
-// longLog is a log of 200,000 lines.
-func longLog() []byte {
+// longLog is a log of so many lines, of 120 bytes each.
+func longLog(lines int) []byte {
 	var b bytes.Buffer
-	for i := range 200_000 {
+	for i := range lines {
 		fmt.Fprintf(&b, "2026-03-01T01:30:%02d.%03dZ new       /srv/data/folder-%04d/file-%06d.dat, saved in 0.%03ds (%d B added)\n", i/1000%60, i%1000, i/100, i, i%997, i*31)
 	}
 	return b.Bytes()
@@ -41,7 +41,7 @@ func TestALongLogIsCompleteAndCostsNoMemory(t *testing.T) {
 	agent, source := w.machine("web-1")
 	edit := w.user("edit")
 	w.write(filepath.Join(source, "a"), []byte("a"))
-	want := longLog()
+	want := longLog(200_000)
 	job := w.finished(agent, edit, "web-1", want)
 	w.succeed(edit, "logs", job) // what the first one needs
 	processes := map[string]*env.Process{"the agent": agent.Process, w.Replicas[0].Instance: w.Replicas[0].Process, w.Replicas[1].Instance: w.Replicas[1].Process}

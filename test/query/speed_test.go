@@ -23,18 +23,24 @@ import (
 	"github.com/restic-manager/restic-manager/test/stack"
 )
 
-// BenchmarkALongLog compares a log of 200,000 lines with cat of the same file: cat piped into a process that sends through TLS on loopback, to a process that writes
+// BenchmarkALongLog compares a long log with cat of the same file: cat piped into a process that sends through TLS on loopback, to a process that writes
 // what it gets into a pipe. The plugin writes into the same sort of pipe, and the same reader reads both. Each round measures all in turn, since machines are noisy.
 //
 // For each there are three times, as medians: of the whole process, from its start to its end (for cat of the sender's, while the receiver listens already); of the
 // transfer, from the first byte in the pipe to the last; and what the log takes longer than a log of one line, which is the transfer without what any question costs.
-// direct goes by the replica that holds the agent, relayed by the other one. The x are quotients to cat. The cpu are what a long log costs each process more than one of a line.
+// direct goes by the replica that holds the agent, relayed by the other one. The x are quotients to cat. The cpu are what a long log costs each process more than one of a line; cpu-x is the quotient of their sums.
 func BenchmarkALongLog(b *testing.B) {
+	for _, lines := range []int{200_000, 1_000_000} {
+		b.Run(fmt.Sprintf("lines=%d", lines), func(b *testing.B) { benchmarkALog(b, lines) })
+	}
+}
+
+func benchmarkALog(b *testing.B, lines int) {
 	w := newWorld(b, "speed")
 	agent, source := w.machine("web-1")
 	edit := w.user("edit")
 	w.write(filepath.Join(source, "a"), []byte("a"))
-	log := longLog()
+	log := longLog(lines)
 	line := log[:strings.IndexByte(string(log), '\n')+1]
 	cat := w.newCat()
 	holder, other := w.Replicas[0], w.Replicas[1]
@@ -82,6 +88,7 @@ func BenchmarkALongLog(b *testing.B) {
 		b.ReportMetric(float64(c.whole())/float64(base.whole()), c.name+"-whole-x")
 		b.ReportMetric(float64(c.transfer())/float64(base.transfer()), c.name+"-transfer-x")
 		b.ReportMetric(float64(c.more())/float64(base.more()), c.name+"-more-x")
+		b.ReportMetric(float64(c.allCPU())/float64(base.allCPU()), c.name+"-cpu-x")
 		for name := range processes {
 			b.ReportMetric(ms(median(c.used[name])), c.name+"-"+name+"-cpu-ms")
 		}
@@ -102,6 +109,14 @@ func (c *course) cpu(process string, used time.Duration) {
 		c.used = map[string][]time.Duration{}
 	}
 	c.used[process] = append(c.used[process], used)
+}
+
+// allCPU is what all processes together have used.
+func (c *course) allCPU() (sum time.Duration) {
+	for _, used := range c.used {
+		sum += median(used)
+	}
+	return sum
 }
 
 func (c *course) whole() time.Duration    { return median(c.longs) }

@@ -1,0 +1,78 @@
+package pace
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// firstEach is what one takes before anything was measured.
+	firstEach = 5 * time.Millisecond
+	// maxEach bounds what a stall adds to the measure.
+	maxEach = time.Second
+	// weight of what is known against one more measurement.
+	weight = 15
+)
+
+// Line is where those wait who are served one after another, or some at once, at a rate that nobody knows beforehand. It measures that rate and tells how
+// long it takes. The zero value is ready. Safe for concurrent use.
+type Line struct {
+	mu      sync.Mutex
+	waiting int
+	each    time.Duration
+	// last is when one left while others waited, zero when nobody did.
+	last time.Time
+	// promised is when the last one comes of those who were sent away.
+	promised time.Time
+}
+
+// Enter counts one more who waits or is served.
+func (l *Line) Enter() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting++
+}
+
+// Leave counts one who was served.
+func (l *Line) Leave(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.last.IsZero() {
+		took := min(max(now.Sub(l.last), 0), maxEach)
+		l.each = (l.pace()*weight + took) / (weight + 1)
+	}
+	l.last = now
+	if l.waiting--; l.waiting == 0 {
+		l.last = time.Time{}
+	}
+}
+
+func (l *Line) pace() time.Duration {
+	if l.each == 0 {
+		return firstEach
+	}
+	return l.each
+}
+
+// Wait is how long one who comes now waits until all are served who came before.
+func (l *Line) Wait() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Duration(l.waiting) * l.pace()
+}
+
+// Ticket is for one who is sent away: in how long there is time for it, behind the line and behind all who were sent away before. Never more than most; from there on
+// tickets begin anew in the second half of that time, since promises that far ahead are guesses.
+func (l *Line) Ticket(now time.Time, most time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := now.Add(time.Duration(l.waiting) * l.pace())
+	if l.promised.After(at) {
+		at = l.promised
+	}
+	if at.Sub(now) > most {
+		at = now.Add(most / 2)
+	}
+	l.promised = at.Add(l.pace())
+	return at.Sub(now)
+}

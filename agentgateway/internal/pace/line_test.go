@@ -1,0 +1,88 @@
+package pace
+
+import (
+	"testing"
+	"time"
+)
+
+// serve lets so many leave, one each pace.
+func serve(l *Line, now *time.Time, count int, pace time.Duration) {
+	for range count {
+		*now = now.Add(pace)
+		l.Leave(*now)
+	}
+}
+
+func TestALineMeasuresHowLongOneTakes(t *testing.T) {
+	var l Line
+	now := start
+	if got := l.Wait(); got != 0 {
+		t.Errorf("an empty line takes %v", got)
+	}
+	for range 1000 {
+		l.Enter()
+	}
+	if got, want := l.Wait(), 1000*firstEach; got != want {
+		t.Errorf("before anybody was served it takes %v, want %v", got, want)
+	}
+	serve(&l, &now, 500, 20*time.Millisecond)
+	if got, want := l.Wait(), 10*time.Second; got < want*9/10 || got > want*11/10 {
+		t.Errorf("500 at 20 ms take %v, want about %v", got, want)
+	}
+	serve(&l, &now, 500, 20*time.Millisecond)
+	if l.Wait() != 0 {
+		t.Errorf("with nobody in it, it takes %v", l.Wait())
+	}
+	// Nobody waited for an hour, which says nothing about the pace.
+	l.Enter()
+	serve(&l, &now, 1, time.Hour)
+	l.Enter()
+	if got := l.Wait(); got > 25*time.Millisecond {
+		t.Errorf("after a quiet hour one takes %v", got)
+	}
+}
+
+func TestAStallAndAClockThatIsSetBackDoNotSpoilTheMeasure(t *testing.T) {
+	var l Line
+	now := start
+	for range 100 {
+		l.Enter()
+	}
+	serve(&l, &now, 50, 10*time.Millisecond)
+	serve(&l, &now, 1, time.Hour)
+	serve(&l, &now, 1, -time.Hour)
+	if got := l.Wait() / 48; got > 100*time.Millisecond || got <= 0 {
+		t.Errorf("one takes %v", got)
+	}
+}
+
+func TestWhoIsSentAwayComesBehindAllOthers(t *testing.T) {
+	var l Line
+	for range 100 {
+		l.Enter()
+	}
+	for i := range 100 {
+		want := 100*firstEach + time.Duration(i)*firstEach
+		if got := l.Ticket(start, time.Minute); got != want {
+			t.Fatalf("ticket %d is %v, want %v", i, got, want)
+		}
+	}
+	if got, want := l.Ticket(start.Add(time.Minute), time.Minute), 100*firstEach; got != want {
+		t.Errorf("when all promises have passed, a ticket is %v, want %v", got, want)
+	}
+}
+
+func TestTicketsHaveAnEnd(t *testing.T) {
+	var l Line
+	spread := map[time.Duration]bool{}
+	for range 100_000 {
+		got := l.Ticket(start, time.Minute)
+		if got > time.Minute {
+			t.Fatalf("a ticket is %v", got)
+		}
+		spread[got.Truncate(time.Second)] = true
+	}
+	if len(spread) < 55 {
+		t.Errorf("100,000 come in %d different seconds", len(spread))
+	}
+}
