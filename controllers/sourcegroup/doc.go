@@ -17,5 +17,10 @@
 //
 // # Trade-offs
 //
-// Every reconciliation looks at all hosts of the namespace, in the cache and without copying them. Nothing here holds state or locks.
+// Every reconciliation looks at all hosts of the group, in the cache and without copying what they point to. On which of them nothing is forgotten is remembered until
+// a spec or the labels of a Host or a RepoMaintenance change anywhere: acks and results, which come by the thousand, change neither.
+//
+// # Locks
+//
+// One mutex guards what is remembered; nothing is read while it is held.
 package sourcegroup

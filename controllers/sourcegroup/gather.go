@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
 	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 )
 
@@ -15,11 +16,10 @@ type seen struct {
 	// hosts are those that the group selects, sets what is published for them.
 	hosts []v1alpha1.Host
 	sets  []v1alpha1.ScheduleSet
-	// sharing are the hosts and all others on their repositories; maintenances those that may select one of them. Read for a group with a retention.
-	sharing      []v1alpha1.Host
-	maintenances []v1alpha1.RepoMaintenance
-	// groups are those with the group's tag, itself among them.
-	groups []v1alpha1.SourceGroup
+	// groups are those with the group's tag, itself among them, and unforgotten the hosts on which nothing is forgotten, with the reason. Only for a group
+	// with a retention.
+	groups      []v1alpha1.SourceGroup
+	unforgotten []string
 }
 
 func (r *Reconciler) gather(ctx context.Context, group *v1alpha1.SourceGroup) (seen, error) {
@@ -37,11 +37,22 @@ func (r *Reconciler) gather(ctx context.Context, group *v1alpha1.SourceGroup) (s
 	if s.groups, err = r.withTag(ctx, group); err != nil {
 		return seen{}, err
 	}
-	if s.sharing, err = selecting.Sharing(ctx, r.Client, s.hosts); err != nil {
-		return seen{}, err
-	}
-	s.maintenances, err = selecting.Maintenances(ctx, r.Client, group.Namespace, s.sharing)
+	s.unforgotten, err = r.forgets.of(group, func() ([]string, error) { return r.notForgetting(ctx, group, s.hosts) })
 	return s, err
+}
+
+// notForgetting looks at all hosts on the repositories of a group's, and at what RepoMaintenances may select one of them.
+func (r *Reconciler) notForgetting(ctx context.Context, group *v1alpha1.SourceGroup, hosts []v1alpha1.Host) ([]string, error) {
+	sharing, err := selecting.Sharing(ctx, r.Client, hosts)
+	if err != nil {
+		return nil, err
+	}
+	maintenances, err := selecting.Maintenances(ctx, r.Client, group.Namespace, sharing)
+	if err != nil {
+		return nil, err
+	}
+	matched, _ := compile.GroupHosts(group, hosts)
+	return notForgetting(matched, sharing, maintenances), nil
 }
 
 // withTag returns the groups that have a group's tag.

@@ -20,7 +20,8 @@ type Reconciler struct {
 	Client client.Client
 	Clock  clock.PassiveClock
 
-	looks coalesce.Coalescer
+	looks   coalesce.Coalescer
+	forgets forgets
 }
 
 // Reconcile implements reconcile.Reconciler.

@@ -29,19 +29,20 @@ func setRetention(set *status.Setter, group *v1alpha1.SourceGroup, matched []*v1
 		set.False(kind, v1alpha1.ReasonNoHostMatches, "there is no Host to enforce it on")
 		return
 	}
-	if without := notForgetting(matched, seen); len(without) > 0 {
+	if without := seen.unforgotten; len(without) > 0 {
 		set.False(kind, v1alpha1.ReasonNoForget, "nothing is forgotten on %d of %s: %s", len(without), status.Hosts(len(matched)), status.Named(without))
 		return
 	}
 	set.True(kind, v1alpha1.ReasonEnforced, "maintenance forgets by spec.retention on %s", status.Hosts(len(matched)))
 }
 
-// notForgetting names the hosts whose repository no RepoMaintenance forgets in, each with the reason, in the order of matched.
-func notForgetting(matched []*v1alpha1.Host, seen seen) []string {
-	index := maintenance.NewIndex(seen.maintenances)
+// notForgetting names the hosts whose repository no RepoMaintenance forgets in, each with the reason, in the order of matched. onThem are the hosts on their
+// repositories.
+func notForgetting(matched []*v1alpha1.Host, onThem []v1alpha1.Host, maintenances []v1alpha1.RepoMaintenance) []string {
+	index := maintenance.NewIndex(maintenances)
 	sharing := map[string][]*v1alpha1.Host{}
-	for i := range seen.sharing {
-		if host := &seen.sharing[i]; host.DeletionTimestamp.IsZero() {
+	for i := range onThem {
+		if host := &onThem[i]; host.DeletionTimestamp.IsZero() {
 			sharing[maintenance.Key(host)] = append(sharing[maintenance.Key(host)], host)
 		}
 	}

@@ -1,7 +1,9 @@
 package sourcegroup
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/compile"
 )
 
 // forgetting is a RepoMaintenance that forgets each day on one host, or on all of a role.
@@ -26,6 +29,51 @@ func forgetting(name, host, role string, change ...func(*v1alpha1.RepoMaintenanc
 		c(&m)
 	}
 	return m
+}
+
+// unforgottenOf is for hosts that share their repositories with nobody else.
+func unforgottenOf(group *v1alpha1.SourceGroup, hosts []v1alpha1.Host, maintenances []v1alpha1.RepoMaintenance) []string {
+	matched, _ := compile.GroupHosts(group, hosts)
+	return notForgetting(matched, hosts, maintenances)
+}
+
+func TestWhatIsKnownOfForgettingLastsUntilASpecChanges(t *testing.T) {
+	var f forgets
+	g := &v1alpha1.SourceGroup{ObjectMeta: metav1.ObjectMeta{UID: "u1", Generation: 1}}
+	found := 0
+	look := func(want ...string) {
+		t.Helper()
+		got, err := f.of(g, func() ([]string, error) { found++; return want, nil })
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	expect := func(what string, times int) {
+		t.Helper()
+		if found != times {
+			t.Errorf("%s: found out %d times, want %d", what, found, times)
+		}
+	}
+	look("web-1")
+	look("web-1")
+	expect("nothing changed", 1)
+	f.changed()
+	look("web-2")
+	expect("a spec changed", 2)
+	g.Generation++
+	look("web-3")
+	expect("the group changed", 3)
+	if _, err := f.of(g, func() ([]string, error) { t.Error("found out again"); return nil, nil }); err != nil {
+		t.Error(err)
+	}
+	f.changed()
+	if _, err := f.of(g, func() ([]string, error) { return nil, errors.New("no cache") }); err == nil {
+		t.Error("an error is lost")
+	}
+	_, _ = f.of(g, func() ([]string, error) { f.changed(); return []string{"read too early"}, nil })
+	look("web-4")
+	g.UID = "u2"
+	look("web-5")
 }
 
 func TestRetentionEnforced(t *testing.T) {
@@ -82,7 +130,7 @@ func TestRetentionEnforced(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			g := group()
 			g.Spec.Retention = test.retention
-			err := decide(g, seen{hosts: test.hosts, sharing: test.hosts, maintenances: test.maintenances}, testingclock.NewFakePassiveClock(time.Now()))
+			err := decide(g, seen{hosts: test.hosts, unforgotten: unforgottenOf(g, test.hosts, test.maintenances)}, testingclock.NewFakePassiveClock(time.Now()))
 			if err != nil {
 				t.Errorf("a retention keeps the group from being Ready: %v", err)
 			}
@@ -107,7 +155,7 @@ func TestATagThatTwoGroupsHaveIsTold(t *testing.T) {
 	hosts[0].Spec.Repository.URL = "rest:https://backup.example.com/1"
 	g, other := group(), group()
 	g.Spec.Retention, other.Name, other.Spec.Tag = &v1alpha1.Retention{KeepDaily: 7}, "other", "etc"
-	s := seen{hosts: hosts, sharing: hosts, maintenances: []v1alpha1.RepoMaintenance{forgetting("all", "", "web")}, groups: []v1alpha1.SourceGroup{*g, *other}}
+	s := seen{hosts: hosts, unforgotten: unforgottenOf(g, hosts, []v1alpha1.RepoMaintenance{forgetting("all", "", "web")}), groups: []v1alpha1.SourceGroup{*g, *other}}
 	if err := decide(g, s, testingclock.NewFakePassiveClock(time.Now())); err != nil {
 		t.Error(err)
 	}

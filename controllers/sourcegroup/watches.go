@@ -66,6 +66,7 @@ func (r *Reconciler) groupsForHost(ctx context.Context, object client.Object) []
 	if !ok {
 		return nil
 	}
+	r.forgets.changed()
 	groups, err := selecting.Groups(ctx, r.Client, host)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "listing the SourceGroups that select a Host", "host", client.ObjectKeyFromObject(host))
@@ -95,6 +96,7 @@ func (r *Reconciler) groupsForMaintenance(ctx context.Context, object client.Obj
 	if !ok {
 		return nil
 	}
+	r.forgets.changed()
 	names, err := r.namesFor(ctx, m)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "listing what a RepoMaintenance concerns", "maintenance", client.ObjectKeyFromObject(m))

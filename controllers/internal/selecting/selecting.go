@@ -72,9 +72,9 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 // Hosts returns the Hosts that a selector chooses in its namespace, those that are being deleted among them, sorted by name. A selector that does not
 // parse chooses none.
 func Hosts(ctx context.Context, reader client.Reader, namespace string, selector v1alpha1.Selector) ([]v1alpha1.Host, error) {
-	hosts := &v1alpha1.HostList{}
-	var found []v1alpha1.Host
+	var found []*v1alpha1.Host // in the lists: they are large
 	for _, anchor := range anchorsOf(selector) {
+		hosts := &v1alpha1.HostList{}
 		var err error
 		if anchor == everyHost {
 			err = listAll(ctx, reader, hosts, namespace)
@@ -86,11 +86,11 @@ func Hosts(ctx context.Context, reader client.Reader, namespace string, selector
 		}
 		for i := range hosts.Items {
 			if yes, err := compile.Matches(selector, &hosts.Items[i]); err == nil && yes {
-				found = append(found, hosts.Items[i])
+				found = append(found, &hosts.Items[i])
 			}
 		}
 	}
-	return Unique(found), nil
+	return unique(found), nil
 }
 
 // Groups returns the SourceGroups of a Host's namespace that choose it, sorted by name.
@@ -192,17 +192,24 @@ func Unique[T any, P interface {
 	*T
 	client.Object
 }](found []T) []T {
-	// The objects are large: what is sorted are their places.
-	sorted := make([]*T, len(found))
+	places := make([]*T, len(found))
 	for i := range found {
-		sorted[i] = &found[i]
+		places[i] = &found[i]
 	}
+	return unique[T, P](places)
+}
+
+// unique is Unique of objects that lie anywhere.
+func unique[T any, P interface {
+	*T
+	client.Object
+}](found []*T) []T {
 	name := func(item *T) string { return P(item).GetName() }
-	slices.SortFunc(sorted, func(a, b *T) int { return cmp.Compare(name(a), name(b)) })
-	sorted = slices.CompactFunc(sorted, func(a, b *T) bool { return name(a) == name(b) })
-	unique := make([]T, len(sorted))
-	for i, item := range sorted {
-		unique[i] = *item
+	slices.SortFunc(found, func(a, b *T) int { return cmp.Compare(name(a), name(b)) })
+	found = slices.CompactFunc(found, func(a, b *T) bool { return name(a) == name(b) })
+	items := make([]T, len(found))
+	for i, item := range found {
+		items[i] = *item
 	}
-	return unique
+	return items
 }
