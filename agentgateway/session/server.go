@@ -62,7 +62,7 @@ type Options struct {
 	Heartbeat time.Duration
 	// HelloTimeout is the time from the connection to the hello. Default 10 s.
 	HelloTimeout time.Duration
-	// AdmitTimeout bounds Admit. Default 20 s.
+	// AdmitTimeout bounds Admit; an agent waits 30 s for its welcome. Default 25 s.
 	AdmitTimeout time.Duration
 	// Idle is the longest time between two frames. Default wire.OfflineAfter.
 	Idle time.Duration
@@ -81,7 +81,7 @@ type Options struct {
 func (o *Options) setDefaults() {
 	setDefault(&o.Heartbeat, 30*time.Second)
 	setDefault(&o.HelloTimeout, 10*time.Second)
-	setDefault(&o.AdmitTimeout, 20*time.Second)
+	setDefault(&o.AdmitTimeout, 25*time.Second)
 	setDefault(&o.Idle, wire.OfflineAfter)
 	setDefault(&o.WriteTimeout, 30*time.Second)
 	setDefault(&o.MaxConnections, 20_000)
@@ -174,8 +174,8 @@ func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
 	case s.connections.Load() >= int64(s.o.MaxConnections):
 		return nil, busy("this replica holds as many connections as it may", someTime())
 	}
-	// Those who are let in wait in line for no longer than half of what they have patience for: the pace is measured, not known.
-	if wait := s.line.Wait(); wait > s.o.AdmitTimeout/2 {
+	// Those who are let in wait for no longer than two thirds of what they have patience for: the pace is measured, not known.
+	if wait := s.line.Wait(); wait > s.o.AdmitTimeout*2/3 {
 		return nil, s.later(fmt.Sprintf("others wait to be admitted for %s", wait.Round(time.Second)))
 	}
 	greeted, err := s.handshakes.Take(remote)

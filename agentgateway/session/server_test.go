@@ -360,7 +360,7 @@ func TestWhoIsKnownLeavesTheHandshakesAndWaitsInLine(t *testing.T) {
 			connected <- err
 		}()
 		// The next one finds the only place free again while this one waits.
-		for f.server.line.Wait() < time.Duration(i+1)*time.Millisecond {
+		for f.server.line.Len() <= i {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -388,8 +388,8 @@ func TestALineThatIsTooLongSendsEachAwayForATimeOfItsOwn(t *testing.T) {
 		}
 		asked[refusal.RetryAfterSeconds] = true
 	}
-	if len(asked) < 10 || !asked[25] || !asked[34] {
-		t.Errorf("2,000 are asked to come after %v seconds, want 25 to 35", asked)
+	if len(asked) < 5 || !asked[25] || !asked[29] || asked[31] {
+		t.Errorf("2,000 are asked to come after %v seconds, want 25 to 30", asked)
 	}
 	expectBusy(t, f.machine, "wait to be admitted")
 }

@@ -59,7 +59,7 @@ func change(w *world) ([]row, error) {
 	}
 	var ours, bare []time.Duration
 	for i := range changes {
-		patch := fmt.Appendf(nil, `{"spec":{"cron":"%d 3 29 2 *"}}`, i%59+1)
+		patch := fmt.Appendf(nil, `{"spec":{"cron":"%d %s"}}`, i%59+1, rarely[2:])
 		began := time.Now()
 		if err := w.Patch(w.ctx, one, client.RawPatch(types.MergePatchType, patch)); err != nil {
 			return nil, err

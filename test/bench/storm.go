@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,6 +27,14 @@ func storm(w *world) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	used, err := w.shares()
+	if err != nil {
+		return nil, err
+	}
+	mark, err := w.CP.AuditMark()
+	if err != nil {
+		return nil, err
+	}
 	before := w.fleet.Counts()
 	killed := time.Now()
 	for _, g := range w.Replicas {
@@ -42,6 +51,7 @@ func storm(w *world) ([]row, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	want := before.Sessions + int64(w.count)
+	back := w.watchReturn(ctx, up, before.Sessions)
 	if err := w.fleet.Wait(ctx, "all agents are back", func(a *swarm.Agent) bool { return a.Connected() && a.Idle() }); err != nil {
 		return nil, err
 	}
@@ -49,16 +59,46 @@ func storm(w *world) ([]row, error) {
 		return nil, err
 	}
 	took := time.Since(up)
+	requests, err := w.requests(mark)
+	if err != nil {
+		return nil, err
+	}
+	w.logf("requests of the operator: %s", requests)
+	w.logf("the return took %s (CPU: %s); why there was no session: %v", span(took), used, w.fleet.Endings())
+	cancel()
 	highest, err := total(w.gatewayPIDs(), peak)
 	if err != nil {
 		return nil, err
 	}
 	slower := max(dials, patches)
 	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
-	r.note = fmt.Sprintf("dials %s, patches %s; from the gateway's own start, which took %s", span(dials), span(patches), span(up.Sub(killed)))
+	r.note = fmt.Sprintf("dials %s, patches %s; sessions: %s; from the gateway's own start, which took %s", span(dials), span(patches), <-back, span(up.Sub(killed)))
 	m := within("gateway memory at its peak meanwhile", highest, steady, float64(highest)/float64(steady), 2)
 	m.note = "baseline: the same fleet at rest"
 	return []row{r, m}, nil
+}
+
+// watchReturn tells, when ctx ends, after how long how many sessions had begun.
+func (w *world) watchReturn(ctx context.Context, since time.Time, before int64) <-chan string {
+	told := make(chan string, 1)
+	go func() {
+		var said []string
+		shares := []int64{50, 90, 99, 100}
+		clock := time.NewTicker(50 * time.Millisecond)
+		defer clock.Stop()
+		for ctx.Err() == nil && len(shares) > 0 {
+			for len(shares) > 0 && (w.fleet.Counts().Sessions-before)*100 >= shares[0]*int64(w.count) {
+				said = append(said, fmt.Sprintf("%d %% after %s", shares[0], span(time.Since(since))))
+				shares = shares[1:]
+			}
+			select {
+			case <-ctx.Done():
+			case <-clock.C:
+			}
+		}
+		told <- strings.Join(said, ", ")
+	}()
+	return told
 }
 
 // notBack tells what is missing: sessions, or their record in the API.

@@ -10,6 +10,8 @@ const (
 	firstEach = 5 * time.Millisecond
 	// maxEach bounds what a stall adds to the measure.
 	maxEach = time.Second
+	// overbooked is how many tickets are given out for the time of one: an empty line costs more than a long one, and not all come back in time.
+	overbooked = 2
 	// weight of what is known against one more measurement.
 	weight = 15
 )
@@ -54,6 +56,13 @@ func (l *Line) pace() time.Duration {
 	return l.each
 }
 
+// Len is how many wait or are served.
+func (l *Line) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting
+}
+
 // Wait is how long one who comes now waits until all are served who came before.
 func (l *Line) Wait() time.Duration {
 	l.mu.Lock()
@@ -73,6 +82,6 @@ func (l *Line) Ticket(now time.Time, most time.Duration) time.Duration {
 	if at.Sub(now) > most {
 		at = now.Add(most / 2)
 	}
-	l.promised = at.Add(l.pace())
+	l.promised = at.Add(l.pace() / overbooked)
 	return at.Sub(now)
 }

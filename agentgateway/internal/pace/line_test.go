@@ -62,7 +62,7 @@ func TestWhoIsSentAwayComesBehindAllOthers(t *testing.T) {
 		l.Enter()
 	}
 	for i := range 100 {
-		want := 100*firstEach + time.Duration(i)*firstEach
+		want := 100*firstEach + time.Duration(i)*firstEach/overbooked
 		if got := l.Ticket(start, time.Minute); got != want {
 			t.Fatalf("ticket %d is %v, want %v", i, got, want)
 		}
