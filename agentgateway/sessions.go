@@ -27,7 +27,7 @@ type holding struct {
 }
 
 func reportSession(s *session.Session) report.Session {
-	return report.Session{Host: s.Host(), Counter: s.Counter(), Process: s.Process()}
+	return report.Session{Host: s.Host(), Counter: s.Counter(), Process: s.Process(), Version: s.Record}
 }
 
 // Admit implements session.Handler: the connection is put on record, or refused.
@@ -41,7 +41,7 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := g.writer.Connect(ctx, report.Newcomer{
+	record, err := g.writer.Connect(ctx, report.Newcomer{
 		Session:         reportSession(s),
 		SigningKey:      base64.StdEncoding.EncodeToString(s.Key()),
 		Hostname:        hello.System.Hostname,
@@ -56,6 +56,7 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 		// The write may have been done all the same.
 		g.departures.later(s)
 	}
+	s.Record = record
 	return err
 }
 

@@ -19,7 +19,7 @@ const maxMessage = 1024
 func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) error {
 	var uid string
 	refused := false
-	err := w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
+	err := w.changeSet(ctx, s.Host, s.Version, func(set *v1alpha1.ScheduleSet) error {
 		uid, refused = set.Spec.Host.UID, false
 		if !ours(set, s) {
 			return errUnchanged
@@ -93,7 +93,7 @@ func (w *Writer) CommandAcked(ctx context.Context, s Session, ack *wire.CommandA
 	}
 	var uid string
 	refused := false
-	err = w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
+	err = w.changeSet(ctx, s.Host, newest, func(set *v1alpha1.ScheduleSet) error {
 		uid, refused = set.Spec.Host.UID, false
 		if !ours(set, s) {
 			return errUnchanged

@@ -13,11 +13,19 @@ import (
 type reads struct {
 	client.Reader
 	count int
-	old   *v1alpha1.ScheduleSet
+	// atLeast is the resourceVersion that the last one asked for.
+	atLeast string
+	old     *v1alpha1.ScheduleSet
 }
 
 func (r *reads) Get(ctx context.Context, name client.ObjectKey, object client.Object, opts ...client.GetOption) error {
 	r.count++
+	var o client.GetOptions
+	o.ApplyOptions(opts)
+	r.atLeast = ""
+	if o.Raw != nil {
+		r.atLeast = o.Raw.ResourceVersion
+	}
 	if r.old != nil {
 		r.old.DeepCopyInto(object.(*v1alpha1.ScheduleSet))
 		return nil
@@ -30,8 +38,12 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 	cache, live := &reads{Reader: f.client}, &reads{Reader: f.client}
 	w := NewWriter(Options{Client: f.client, Live: live, Cache: cache, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
 
-	if err := w.Connect(t.Context(), f.newcomer(1, "p1")); err != nil {
+	record, err := w.Connect(t.Context(), f.newcomer(1, "p1"))
+	if err != nil {
 		t.Fatal(err)
+	}
+	if want := f.set().ResourceVersion; record != want {
+		t.Errorf("the record is of version %q, want %q", record, want)
 	}
 	if live.count != 0 || cache.count != 1 {
 		t.Errorf("a connection took %d reads of the API server and %d of the cache, want 0 and 1", live.count, cache.count)
@@ -45,10 +57,20 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 		t.Errorf("an ack took %d reads of the API server, want none", live.count)
 	}
 
+	// One that says what is on record is compared with what the API server has in memory, since the session's own record at least.
+	s.Version = f.set().ResourceVersion
+	if err := w.SetAcked(t.Context(), s, ack); err != nil {
+		t.Fatal(err)
+	}
+	if live.count != 1 || live.atLeast != s.Version {
+		t.Errorf("it took %d reads, not older than %q, want one not older than %q", live.count, live.atLeast, s.Version)
+	}
+	s.Version = newest
+
 	// The cache does not know the second connection yet.
 	cache.old = f.set()
 	f.connect(2, "p1")
-	refusal(t, w.Connect(t.Context(), f.newcomer(2, "p1")), wire.CodeStaleSession)
+	refusal(t, errorOf(w.Connect(t.Context(), f.newcomer(2, "p1"))), wire.CodeStaleSession)
 	s.Counter = 2
 	if err := w.SetAcked(t.Context(), s, &wire.SetAck{Revision: "r2", Applied: true}); err != nil {
 		t.Fatal(err)
@@ -65,9 +87,9 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 		t.Fatal(err)
 	}
 	n := f.newcomer(3, "p2")
-	refusal(t, w.Connect(t.Context(), n), wire.CodeBadSignature)
+	refusal(t, errorOf(w.Connect(t.Context(), n)), wire.CodeBadSignature)
 	n.SigningKey = keyOf('z')
-	if err := w.Connect(t.Context(), n); err != nil {
+	if _, err := w.Connect(t.Context(), n); err != nil {
 		t.Errorf("refused by what the cache has: %v", err)
 	}
 }

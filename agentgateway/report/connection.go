@@ -32,12 +32,15 @@ type Newcomer struct {
 	Holds func(counter int64) bool
 }
 
-// Connect puts a session on record, which is the one write of a reconnect. A *wire.Error says why it may not be.
-func (w *Writer) Connect(ctx context.Context, n Newcomer) error {
+// Connect puts a session on record, which is the one write of a reconnect, and returns the version of the record, for Session. A *wire.Error says why it may
+// not be.
+func (w *Writer) Connect(ctx context.Context, n Newcomer) (version string, err error) {
 	var refusal *wire.Error
 	var uid string
+	var record *v1alpha1.ScheduleSet
 	again := false
-	err := w.changeSet(ctx, n.Host, func(set *v1alpha1.ScheduleSet) error {
+	err = w.changeSet(ctx, n.Host, newest, func(set *v1alpha1.ScheduleSet) error {
+		record = set // the answer to the write is put into it
 		refusal, uid, again = nil, set.Spec.Host.UID, set.Status.Connection != nil
 		if set.Spec.Host.Identity.SigningKey != n.SigningKey {
 			refusal = &wire.Error{Code: wire.CodeBadSignature, Message: fmt.Sprintf("the identity of Host %s has changed", n.Host)}
@@ -58,16 +61,16 @@ func (w *Writer) Connect(ctx context.Context, n Newcomer) error {
 		return nil
 	})
 	if apierrors.IsNotFound(err) {
-		return &wire.Error{Code: wire.CodeUnknownHost, Message: fmt.Sprintf("nothing is published for Host %s", n.Host)}
+		return "", &wire.Error{Code: wire.CodeUnknownHost, Message: fmt.Sprintf("nothing is published for Host %s", n.Host)}
 	}
 	if err != nil {
-		return fmt.Errorf("writing the connection: %w", err)
+		return "", fmt.Errorf("writing the connection: %w", err)
 	}
 	if refusal == nil {
 		if again {
 			w.o.Meter.Reconnected()
 		}
-		return nil
+		return record.ResourceVersion, nil
 	}
 	if refusal.Code == wire.CodeDuplicateIdentity {
 		err := w.emit(ctx, event{host: n.Host, hostUID: uid, kind: corev1.EventTypeWarning, reason: v1alpha1.EventDuplicateIdentity,
@@ -78,7 +81,7 @@ func (w *Writer) Connect(ctx context.Context, n Newcomer) error {
 			w.o.Logger.Warn("event not written", "host", n.Host.String(), "reason", v1alpha1.EventDuplicateIdentity, "error", err)
 		}
 	}
-	return refusal
+	return "", refusal
 }
 
 // isDuplicate: a process that another one took over from has come back, so both live. While the other is known to be gone, the one that
@@ -129,7 +132,7 @@ func noteApplied(set *v1alpha1.ScheduleSet, revision string, now metav1.Time) {
 
 // Disconnect writes that a session ended, unless a newer one is on record.
 func (w *Writer) Disconnect(ctx context.Context, s Session, ended time.Time) error {
-	err := w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
+	err := w.changeSet(ctx, s.Host, newest, func(set *v1alpha1.ScheduleSet) error {
 		if !ours(set, s) || set.Status.Connection.DisconnectedTime != nil {
 			return errUnchanged
 		}
@@ -148,9 +151,10 @@ const (
 	skewNoise = 30 * time.Second
 )
 
-// Agent writes what an agent said of itself in its hello, when it differs from what is on record.
+// Agent writes what an agent said of itself in its hello, when it differs from what is on record. Any version will do: it is compared in each session anew, and a
+// write that rests on an old one is a conflict.
 func (w *Writer) Agent(ctx context.Context, host wire.HostRef, body *wire.HelloBody, skew time.Duration) error {
-	err := change(ctx, w, "hosts", key(host), func(h *v1alpha1.Host) error {
+	err := change(ctx, w, "hosts", key(host), anyVersion, func(h *v1alpha1.Host) error {
 		agent := v1alpha1.AgentStatus{
 			Version: body.AgentVersion, Protocol: int32(min(body.Protocol, 1<<30)), ResticVersion: body.ResticVersion,
 			OS: body.System.OS, Arch: body.System.Arch, Hostname: body.System.Hostname,

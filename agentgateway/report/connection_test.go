@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
+func errorOf(_ string, err error) error { return err }
+
 func refusal(t *testing.T, err error, code wire.Code) *wire.Error {
 	t.Helper()
 	var e *wire.Error
@@ -29,7 +31,7 @@ func TestTheGreaterSessionCounterIsOnRecord(t *testing.T) {
 		t.Errorf("connection is %+v", got)
 	}
 	for _, counter := range []int64{2, 3} {
-		if e := refusal(t, f.Connect(t.Context(), f.newcomer(counter, "p1")), wire.CodeStaleSession); e.Session != 3 {
+		if e := refusal(t, errorOf(f.Connect(t.Context(), f.newcomer(counter, "p1"))), wire.CodeStaleSession); e.Session != 3 {
 			t.Errorf("the counter on record is told as %d", e.Session)
 		}
 	}
@@ -52,10 +54,10 @@ func TestAnOlderConnectionThatIsWrittenLateNeverWins(t *testing.T) {
 	slow.beforePatch = func(client.Object) error {
 		slow.beforePatch = nil
 		// Between this replica's read and its write the agent has moved on.
-		return other.Connect(t.Context(), f.newcomer(6, "p1"))
+		return errorOf(other.Connect(t.Context(), f.newcomer(6, "p1")))
 	}
 	late := NewWriter(Options{Client: slow, Live: f.client, Cache: f.client, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
-	refusal(t, late.Connect(t.Context(), f.newcomer(5, "p1")), wire.CodeStaleSession)
+	refusal(t, errorOf(late.Connect(t.Context(), f.newcomer(5, "p1"))), wire.CodeStaleSession)
 	if got := f.set().Status.Connection; got.Session != 6 || got.Gateway != "gw-2" {
 		t.Errorf("connection is %+v", got)
 	}
@@ -94,7 +96,7 @@ func TestACloneIsToldAndDoesNotFlap(t *testing.T) {
 	f.connect(1, "original")
 	f.connect(2, "clone") // might be a restart of the agent
 	n := f.newcomer(3, "original")
-	if e := refusal(t, f.Connect(t.Context(), n), wire.CodeDuplicateIdentity); e.RetryAfterSeconds != 300 {
+	if e := refusal(t, errorOf(f.Connect(t.Context(), n)), wire.CodeDuplicateIdentity); e.RetryAfterSeconds != 300 {
 		t.Errorf("retry after %d s", e.RetryAfterSeconds)
 	}
 	status := f.set().Status
@@ -108,12 +110,12 @@ func TestACloneIsToldAndDoesNotFlap(t *testing.T) {
 		t.Error("no Event")
 	}
 	f.meter.wrote()
-	refusal(t, f.Connect(t.Context(), n), wire.CodeDuplicateIdentity)
+	refusal(t, errorOf(f.Connect(t.Context(), n)), wire.CodeDuplicateIdentity)
 	if w := f.meter.wrote(); len(w) != 0 {
 		t.Errorf("an attempt right after wrote %v", w)
 	}
 	f.connect(4, "clone") // the other goes on, and the original stays known
-	refusal(t, f.Connect(t.Context(), f.newcomer(5, "original")), wire.CodeDuplicateIdentity)
+	refusal(t, errorOf(f.Connect(t.Context(), f.newcomer(5, "original"))), wire.CodeDuplicateIdentity)
 
 	if err := f.Disconnect(t.Context(), f.session(4, "clone"), start); err != nil {
 		t.Fatal(err)
@@ -131,7 +133,7 @@ func TestAnAgentThatReturnsAfterItsGatewayLostTheOtherIsTaken(t *testing.T) {
 	f.connect(2, "b")
 	n := f.newcomer(3, "a")
 	n.Holds = func(counter int64) bool { return counter != 2 }
-	if err := f.Connect(t.Context(), n); err != nil {
+	if _, err := f.Connect(t.Context(), n); err != nil {
 		t.Errorf("this replica knows that it does not hold b any more, and says %v", err)
 	}
 }
@@ -140,10 +142,10 @@ func TestAConnectionIsRefused(t *testing.T) {
 	f := newFixture(t)
 	n := f.newcomer(1, "p1")
 	n.SigningKey = keyOf('z')
-	refusal(t, f.Connect(t.Context(), n), wire.CodeBadSignature)
+	refusal(t, errorOf(f.Connect(t.Context(), n)), wire.CodeBadSignature)
 	n = f.newcomer(1, "p1")
 	n.Host.Name = "nobody"
-	refusal(t, f.Connect(t.Context(), n), wire.CodeUnknownHost)
+	refusal(t, errorOf(f.Connect(t.Context(), n)), wire.CodeUnknownHost)
 	if w := f.meter.wrote(); len(w) != 0 {
 		t.Errorf("writes are %v", w)
 	}
@@ -153,7 +155,7 @@ func TestTheRevisionInForceIsWrittenWithTheConnection(t *testing.T) {
 	f := newFixture(t)
 	n := f.newcomer(1, "p1")
 	n.AppliedRevision = "r1"
-	if err := f.Connect(t.Context(), n); err != nil {
+	if _, err := f.Connect(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.set().Status; got.AppliedRevision != "r1" || got.AppliedTime == nil || f.meter.wrote()["schedulesets"] != 1 {
@@ -167,7 +169,7 @@ func TestTheRevisionInForceIsWrittenWithTheConnection(t *testing.T) {
 		t.Errorf("writes are %v", w)
 	}
 	n = f.newcomer(2, "p2") // its state folder was lost
-	if err := f.Connect(t.Context(), n); err != nil {
+	if _, err := f.Connect(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.set().Status; got.AppliedRevision != "" || got.AppliedTime != nil {
@@ -274,7 +276,7 @@ func TestARefusalStaysWhileTheRefusedSetIsThePublishedOne(t *testing.T) {
 	ack(wire.SetAck{Revision: "r2", Reason: wire.RefusalBadSignature, Message: "no"}, 1)
 	again := f.newcomer(2, "p1")
 	again.AppliedRevision = "r1"
-	if err := f.Connect(t.Context(), again); err != nil {
+	if _, err := f.Connect(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
 	s = again.Session

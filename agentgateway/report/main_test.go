@@ -178,7 +178,7 @@ func (f *fixture) newcomer(counter int64, process string) Newcomer {
 
 func (f *fixture) connect(counter int64, process string) Session {
 	f.t.Helper()
-	if err := f.Connect(f.t.Context(), f.newcomer(counter, process)); err != nil {
+	if _, err := f.Connect(f.t.Context(), f.newcomer(counter, process)); err != nil {
 		f.t.Fatalf("connecting session %d of %s: %v", counter, process, err)
 	}
 	return f.session(counter, process)

@@ -65,6 +65,8 @@ type Session struct {
 	Host    wire.HostRef
 	Counter int64
 	Process string
+	// Version is the resourceVersion of the ScheduleSet since which the session has written nothing to it; empty when that is not known.
+	Version string
 }
 
 // errUnchanged ends a change without a write.
@@ -74,17 +76,24 @@ func key(host wire.HostRef) types.NamespacedName {
 	return types.NamespacedName{Namespace: host.Namespace, Name: host.Name}
 }
 
+// anyVersion and newest say how new what is read must be: whatever the API server has in memory, or what etcd has.
+const (
+	anyVersion = "0"
+	newest     = ""
+)
+
 // change applies a function to a live object's status and writes the difference, again from a new read on conflict. errUnchanged of
-// apply is not an error.
+// apply is not an error. The first read need not be newer than atLeast, a resourceVersion, which the API server answers from memory.
 func change[T any, P interface {
 	*T
 	client.Object
-}](ctx context.Context, w *Writer, resource string, name types.NamespacedName, apply func(P) error) error {
+}](ctx context.Context, w *Writer, resource string, name types.NamespacedName, atLeast string, apply func(P) error) error {
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		object := P(new(T)) // anew each time: decoding leaves what is absent as it was
-		if err := w.o.Live.Get(ctx, name, object); err != nil {
+		if err := w.o.Live.Get(ctx, name, object, &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: atLeast}}); err != nil {
 			return err
 		}
+		atLeast = newest
 		_, err := patch(ctx, w, resource, object, apply)
 		return err
 	})
@@ -110,15 +119,15 @@ func patch[T client.Object](ctx context.Context, w *Writer, resource string, obj
 }
 
 // changeSet is change for the ScheduleSet of a host. It begins with what the cache has, which costs no request: a write that rests on an older version is a conflict.
-// That nothing is to be written is said by a live read alone.
-func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, apply func(*v1alpha1.ScheduleSet) error) error {
+// That nothing is to be written is said by a live read alone, not older than a version.
+func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, atLeast string, apply func(*v1alpha1.ScheduleSet) error) error {
 	cached := &v1alpha1.ScheduleSet{}
 	if err := w.o.Cache.Get(ctx, key(host), cached); err == nil {
 		if written, err := patch(ctx, w, "schedulesets", cached, apply); written || err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}
-	return change(ctx, w, "schedulesets", key(host), apply)
+	return change(ctx, w, "schedulesets", key(host), atLeast, apply)
 }
 
 // ours tells whether a session is the one on record: the write of an older one is dropped.

@@ -56,8 +56,11 @@ func (s *Server) join(link *Session, hello *wire.HelloBody) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.AdmitTimeout)
 	defer cancel()
 	err := s.handler.Admit(ctx, link, hello)
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return s.later("the line is longer than it seemed")
 	}
 	var e *wire.Error
 	if !errors.As(err, &e) {

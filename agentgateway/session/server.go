@@ -163,8 +163,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	go s.run(link, serverName(r), greeted)
 }
 
-// maxTicket bounds how far ahead agents are told to come.
-const maxTicket = time.Minute
+const (
+	// maxTicket bounds how far ahead agents are told to come.
+	maxTicket = time.Minute
+	// fewWait may wait whatever the pace seems to be: it is measured first while a flood of handshakes takes all there is.
+	fewWait = 1000
+)
 
 // take counts a connection, or says why it is not looked at. greeted is called when its handshake is over.
 func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
@@ -175,7 +179,7 @@ func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
 		return nil, busy("this replica holds as many connections as it may", someTime())
 	}
 	// Those who are let in wait for no longer than two thirds of what they have patience for: the pace is measured, not known.
-	if wait := s.line.Wait(); wait > s.o.AdmitTimeout*2/3 {
+	if wait := s.line.Wait(); wait > s.longest() && s.line.Len() >= fewWait {
 		return nil, s.later(fmt.Sprintf("others wait to be admitted for %s", wait.Round(time.Second)))
 	}
 	greeted, err := s.handshakes.Take(remote)
@@ -190,9 +194,12 @@ func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
 	return greeted, nil
 }
 
-// later is for one of many: each is told a time of its own, when those before it are through.
+// longest is how long the line may be.
+func (s *Server) longest() time.Duration { return s.o.AdmitTimeout * 2 / 3 }
+
+// later is for one of many: each is told a time of its own, when half of the line and those who were told before are through.
 func (s *Server) later(why string) *wire.Error {
-	return busy(why, s.line.Ticket(s.o.Clock.Now(), maxTicket))
+	return busy(why, s.line.Ticket(s.o.Clock.Now(), s.longest()/2, maxTicket))
 }
 
 func busy(why string, after time.Duration) *wire.Error {

@@ -18,6 +18,9 @@ const closeTimeout = 5 * time.Second
 
 // Session is one authenticated connection of an agent.
 type Session struct {
+	// Record is the Handler's own: what it keeps of the session from Admit on.
+	Record string
+
 	server  *Server
 	conn    *websocket.Conn
 	socket  net.Conn

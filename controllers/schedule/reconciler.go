@@ -46,7 +46,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
 	base := schedule.DeepCopy()
 	err = decide(schedule, seen, r.Clock)
-	if patchErr := status.Patch(ctx, r.Client, base, schedule); patchErr != nil {
+	// From a stale copy, what seems unchanged would stay as an earlier look left it.
+	switch patchErr := status.Patch(ctx, r.Client, base, schedule, status.WithLock()); {
+	case apierrors.IsConflict(patchErr):
+		return ctrl.Result{RequeueAfter: coalesce.StaleDelay}, nil
+	case patchErr != nil:
 		return ctrl.Result{}, client.IgnoreNotFound(patchErr)
 	}
 	result, err := status.Result(err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"os"
 	"strings"
@@ -62,7 +61,9 @@ func TestWhatDoesNotDependOnTheMachine(t *testing.T) {
 
 // quiet waits for some heartbeats' worth of time; what could be written late has been by then.
 func (w *world) quiet(t *testing.T) {
-	w.rest(t)
+	if err := w.rest(); err != nil {
+		t.Fatal(err)
+	}
 	mark, err := w.CP.AuditMark()
 	if err != nil {
 		t.Fatal(err)
@@ -83,28 +84,6 @@ func (w *world) quiet(t *testing.T) {
 	}
 }
 
-// rest waits until nothing has been written for some seconds.
-func (w *world) rest(t *testing.T) {
-	t.Helper()
-	last, since := -1, time.Now()
-	err := env.Poll(t.Context(), 2*time.Minute, "the operator has nothing more to write", func(context.Context) error {
-		writes, err := w.writes(0)
-		if err != nil {
-			return err
-		}
-		if n := writes.Total() - writes.Of("leases"); n != last {
-			last, since = n, time.Now()
-		}
-		if time.Since(since) < 8*time.Second {
-			return errors.New("it still writes")
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // grows changes a group of a quarter of the fleet, and one of all.
 func (w *world) grows(t *testing.T) {
 	for _, a := range w.fleet.Agents()[:few/4] {
@@ -119,7 +98,9 @@ func (w *world) grows(t *testing.T) {
 	if err := w.Create(t.Context(), quarter); err != nil {
 		t.Fatal(err)
 	}
-	w.rest(t)
+	if err := w.rest(); err != nil {
+		t.Fatal(err)
+	}
 	some := w.changed(t, "quarter", few/4)
 	all := w.changed(t, groupName(0), few)
 	t.Logf("writes for each Host: %.2f of %d, %.2f of %d", some, few/4, all, few)
@@ -143,7 +124,9 @@ func (w *world) changed(t *testing.T, group string, hosts int) float64 {
 	if err := w.fleet.WaitFor(t.Context(), "the agents have the change", w.fleet.Agents()[:hosts], func(a *swarm.Agent) bool { return includes(a, path) }); err != nil {
 		t.Fatal(err)
 	}
-	w.rest(t)
+	if err := w.rest(); err != nil {
+		t.Fatal(err)
+	}
 	writes, err := w.writes(mark)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +136,9 @@ func (w *world) changed(t *testing.T, group string, hosts int) float64 {
 }
 
 func (w *world) restarts(t *testing.T) {
-	w.rest(t)
+	if err := w.rest(); err != nil {
+		t.Fatal(err)
+	}
 	mark, err := w.CP.AuditMark()
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +149,9 @@ func (w *world) restarts(t *testing.T) {
 	if err := w.Controller.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.rest(t)
+	if err := w.rest(); err != nil {
+		t.Fatal(err)
+	}
 	writes, err := w.writes(mark)
 	if err != nil {
 		t.Fatal(err)

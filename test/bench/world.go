@@ -107,7 +107,10 @@ func (w *world) settle() error {
 		return err
 	}
 	w.logf("all agents are settled after %s", span(time.Since(began)))
-	return w.copySets()
+	if err := w.copySets(); err != nil {
+		return err
+	}
+	return w.rest()
 }
 
 func groupName(i int) string    { return fmt.Sprintf("group-%d", i) }
@@ -145,6 +148,34 @@ func (w *world) poll(ctx context.Context, what string, missing func() (string, e
 			err = errors.New(said)
 		}
 		return err
+	})
+}
+
+// rest waits until nothing but Leases has been written for some seconds.
+func (w *world) rest() error {
+	since := time.Now()
+	mark, err := w.CP.AuditMark()
+	if err != nil {
+		return err
+	}
+	return w.poll(w.ctx, "the operator has nothing more to write", func() (string, error) {
+		if err := sleep(w.ctx, time.Second); err != nil {
+			return "", err
+		}
+		writes, err := w.writes(mark)
+		if err != nil {
+			return "", err
+		}
+		if writes.Total() > writes.Of("leases") {
+			since = time.Now()
+			if mark, err = w.CP.AuditMark(); err != nil {
+				return "", err
+			}
+		}
+		if time.Since(since) < 8*time.Second {
+			return "it still writes", nil
+		}
+		return "", nil
 	})
 }
 

@@ -70,12 +70,12 @@ func (l *Line) Wait() time.Duration {
 	return time.Duration(l.waiting) * l.pace()
 }
 
-// Ticket is for one who is sent away: in how long there is time for it, behind the line and behind all who were sent away before. Never more than most; from there on
-// tickets begin anew in the second half of that time, since promises that far ahead are guesses.
-func (l *Line) Ticket(now time.Time, most time.Duration) time.Duration {
+// Ticket is for one who is sent away: in how long it may come, when the line is down to what takes room, and behind all who were sent away before. Never more than
+// most; from there on tickets begin anew in the second half of that time, since promises that far ahead are guesses.
+func (l *Line) Ticket(now time.Time, room, most time.Duration) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := now.Add(time.Duration(l.waiting) * l.pace())
+	at := now.Add(max(time.Duration(l.waiting)*l.pace()-room, 0))
 	if l.promised.After(at) {
 		at = l.promised
 	}

@@ -62,13 +62,21 @@ func TestWhoIsSentAwayComesBehindAllOthers(t *testing.T) {
 		l.Enter()
 	}
 	for i := range 100 {
-		want := 100*firstEach + time.Duration(i)*firstEach/overbooked
-		if got := l.Ticket(start, time.Minute); got != want {
+		want := 60*firstEach + time.Duration(i)*firstEach/overbooked
+		if got := l.Ticket(start, 40*firstEach, time.Minute); got != want {
 			t.Fatalf("ticket %d is %v, want %v", i, got, want)
 		}
 	}
-	if got, want := l.Ticket(start.Add(time.Minute), time.Minute), 100*firstEach; got != want {
+	if got, want := l.Ticket(start.Add(time.Minute), 0, time.Minute), 100*firstEach; got != want {
 		t.Errorf("when all promises have passed, a ticket is %v, want %v", got, want)
+	}
+}
+
+func TestWhereThereIsRoomATicketIsForNow(t *testing.T) {
+	var l Line
+	l.Enter()
+	if got := l.Ticket(start, time.Second, time.Minute); got != 0 {
+		t.Errorf("a ticket is %v", got)
 	}
 }
 
@@ -76,7 +84,7 @@ func TestTicketsHaveAnEnd(t *testing.T) {
 	var l Line
 	spread := map[time.Duration]bool{}
 	for range 100_000 {
-		got := l.Ticket(start, time.Minute)
+		got := l.Ticket(start, 0, time.Minute)
 		if got > time.Minute {
 			t.Fatalf("a ticket is %v", got)
 		}

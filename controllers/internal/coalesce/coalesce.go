@@ -37,8 +37,8 @@ type Spacing struct{ Each, Max time.Duration }
 
 // Spacings of summaries.
 var (
-	// Results of backups come in bursts that last minutes, and nobody decides by the second.
-	Results = Spacing{Each: 5 * time.Second, Max: 5 * time.Second}
+	// Results of backups come in bursts that last minutes when there are many machines, and nobody decides by the second.
+	Results = Spacing{Each: 100 * time.Millisecond, Max: 5 * time.Second}
 	// Acks tell a person who has just changed something how far it is: at once, when it is about one machine.
 	Acks = Spacing{Each: 20 * time.Millisecond, Max: 2 * time.Second}
 )
@@ -49,6 +49,9 @@ func (s Spacing) of(members int) time.Duration {
 	}
 	return s.Each * time.Duration(members)
 }
+
+// StaleDelay is how long a look waits for the cache after its write met a newer object.
+const StaleDelay = 50 * time.Millisecond
 
 // Coalescer knows when each object was reconciled last. The zero value knows nothing yet. Safe for concurrent use.
 type Coalescer struct {

@@ -34,7 +34,7 @@ func TestAfter(t *testing.T) {
 		t.Run(test.test, func(t *testing.T) {
 			var c Coalescer
 			if !test.ran.IsZero() {
-				c.Ran(name, test.ran, 1)
+				c.Ran(name, test.ran, 1000)
 			}
 			if got := c.After(name, Results, now); got != test.want {
 				t.Errorf("waits %v, want %v", got, test.want)
