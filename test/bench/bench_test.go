@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/test/env"
 	"github.com/restic-manager/restic-manager/test/swarm"
 )
 
