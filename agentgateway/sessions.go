@@ -27,7 +27,8 @@ type holding struct {
 }
 
 func reportSession(s *session.Session) report.Session {
-	return report.Session{Host: s.Host(), Counter: s.Counter(), Process: s.Process(), Version: s.Record}
+	record, _ := s.Record.(*report.Record)
+	return report.Session{Host: s.Host(), Counter: s.Counter(), Process: s.Process(), Record: record}
 }
 
 // Admit implements session.Handler: the connection is put on record, or refused.
@@ -56,7 +57,9 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 		// The write may have been done all the same.
 		g.departures.later(s)
 	}
-	s.Record = record
+	if err == nil {
+		s.Record = record
+	}
 	return err
 }
 

@@ -17,9 +17,12 @@ const maxMessage = 1024
 // SetAcked writes that a set is in force and what of it the machine's owner does not allow, or why it is not in force. An ack that says what is on
 // record writes nothing.
 func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) error {
+	if s.Record.says(ack) {
+		return nil
+	}
 	var uid string
 	refused := false
-	err := w.changeSet(ctx, s.Host, s.Version, func(set *v1alpha1.ScheduleSet) error {
+	err := w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
 		uid, refused = set.Spec.Host.UID, false
 		if !ours(set, s) {
 			return errUnchanged
@@ -60,6 +63,18 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 		note: fmt.Sprintf("The machine refused schedule set %.12s (%s): %s. The set in force stays in force.", ack.Revision, ack.Reason, ack.Message)})
 }
 
+// Record is what of a ScheduleSet's status an ack is compared with, as the record of the connection left it. Nobody but the session's acks changes it.
+type Record struct {
+	applied    string
+	refused    bool
+	notAllowed []v1alpha1.NotAllowed
+}
+
+// says tells whether an ack says nothing that is not on record.
+func (r *Record) says(ack *wire.SetAck) bool {
+	return r != nil && ack.Applied && !r.refused && r.applied == ack.Revision && slices.Equal(r.notAllowed, notAllowedOf(ack.NotAllowed))
+}
+
 func notAllowedOf(in []wire.NotAllowed) []v1alpha1.NotAllowed {
 	var out []v1alpha1.NotAllowed
 	for _, n := range in[:min(len(in), wire.MaxListed)] {
@@ -93,7 +108,7 @@ func (w *Writer) CommandAcked(ctx context.Context, s Session, ack *wire.CommandA
 	}
 	var uid string
 	refused := false
-	err = w.changeSet(ctx, s.Host, newest, func(set *v1alpha1.ScheduleSet) error {
+	err = w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
 		uid, refused = set.Spec.Host.UID, false
 		if !ours(set, s) {
 			return errUnchanged

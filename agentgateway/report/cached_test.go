@@ -13,19 +13,11 @@ import (
 type reads struct {
 	client.Reader
 	count int
-	// atLeast is the resourceVersion that the last one asked for.
-	atLeast string
-	old     *v1alpha1.ScheduleSet
+	old   *v1alpha1.ScheduleSet
 }
 
 func (r *reads) Get(ctx context.Context, name client.ObjectKey, object client.Object, opts ...client.GetOption) error {
 	r.count++
-	var o client.GetOptions
-	o.ApplyOptions(opts)
-	r.atLeast = ""
-	if o.Raw != nil {
-		r.atLeast = o.Raw.ResourceVersion
-	}
 	if r.old != nil {
 		r.old.DeepCopyInto(object.(*v1alpha1.ScheduleSet))
 		return nil
@@ -42,13 +34,10 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := f.set().ResourceVersion; record != want {
-		t.Errorf("the record is of version %q, want %q", record, want)
-	}
 	if live.count != 0 || cache.count != 1 {
 		t.Errorf("a connection took %d reads of the API server and %d of the cache, want 0 and 1", live.count, cache.count)
 	}
-	s := Session{Host: f.host, Counter: 1, Process: "p1"}
+	s := Session{Host: f.host, Counter: 1, Process: "p1", Record: record}
 	ack := &wire.SetAck{Revision: "r1", Applied: true}
 	if err := w.SetAcked(t.Context(), s, ack); err != nil {
 		t.Fatal(err)
@@ -57,25 +46,38 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 		t.Errorf("an ack took %d reads of the API server, want none", live.count)
 	}
 
-	// One that says what is on record is compared with what the API server has in memory, since the session's own record at least.
-	s.Version = f.set().ResourceVersion
+	// One that says what the connection's record says is compared with nothing else.
+	again := f.newcomer(2, "p1")
+	again.AppliedRevision = "r1"
+	if s.Record, err = w.Connect(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	s.Counter, cache.count = 2, 0
 	if err := w.SetAcked(t.Context(), s, ack); err != nil {
 		t.Fatal(err)
 	}
-	if live.count != 1 || live.atLeast != s.Version {
-		t.Errorf("it took %d reads, not older than %q, want one not older than %q", live.count, live.atLeast, s.Version)
+	if live.count+cache.count != 0 {
+		t.Errorf("it took %d reads, want none", live.count+cache.count)
 	}
-	s.Version = newest
+	// Anything else is written.
+	notAllowed := &wire.SetAck{Revision: "r1", Applied: true, NotAllowed: []wire.NotAllowed{{SourceGroup: "etc", What: "hooks", Message: "hooks are not allowed"}}}
+	if err := w.SetAcked(t.Context(), s, notAllowed); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.set().Status.NotAllowed; len(got) != 1 {
+		t.Errorf("what is not allowed is %+v", got)
+	}
+	s.Record = nil
 
 	// The cache does not know the second connection yet.
 	cache.old = f.set()
-	f.connect(2, "p1")
-	refusal(t, errorOf(w.Connect(t.Context(), f.newcomer(2, "p1"))), wire.CodeStaleSession)
-	s.Counter = 2
+	f.connect(3, "p1")
+	refusal(t, errorOf(w.Connect(t.Context(), f.newcomer(3, "p1"))), wire.CodeStaleSession)
+	s.Counter = 3
 	if err := w.SetAcked(t.Context(), s, &wire.SetAck{Revision: "r2", Applied: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.set().Status; got.AppliedRevision != "r2" || got.Connection.Session != 2 {
+	if got := f.set().Status; got.AppliedRevision != "r2" || got.Connection.Session != 3 {
 		t.Errorf("status is %+v", got)
 	}
 
@@ -86,7 +88,7 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 	if err := f.client.Update(t.Context(), set); err != nil {
 		t.Fatal(err)
 	}
-	n := f.newcomer(3, "p2")
+	n := f.newcomer(4, "p2")
 	refusal(t, errorOf(w.Connect(t.Context(), n)), wire.CodeBadSignature)
 	n.SigningKey = keyOf('z')
 	if _, err := w.Connect(t.Context(), n); err != nil {

@@ -32,15 +32,13 @@ type Newcomer struct {
 	Holds func(counter int64) bool
 }
 
-// Connect puts a session on record, which is the one write of a reconnect, and returns the version of the record, for Session. A *wire.Error says why it may
-// not be.
-func (w *Writer) Connect(ctx context.Context, n Newcomer) (version string, err error) {
+// Connect puts a session on record, which is the one write of a reconnect, and returns the record, for Session. A *wire.Error says why it may not be.
+func (w *Writer) Connect(ctx context.Context, n Newcomer) (*Record, error) {
 	var refusal *wire.Error
 	var uid string
-	var record *v1alpha1.ScheduleSet
+	var record *Record
 	again := false
-	err = w.changeSet(ctx, n.Host, newest, func(set *v1alpha1.ScheduleSet) error {
-		record = set // the answer to the write is put into it
+	err := w.changeSet(ctx, n.Host, func(set *v1alpha1.ScheduleSet) error {
 		refusal, uid, again = nil, set.Spec.Host.UID, set.Status.Connection != nil
 		if set.Spec.Host.Identity.SigningKey != n.SigningKey {
 			refusal = &wire.Error{Code: wire.CodeBadSignature, Message: fmt.Sprintf("the identity of Host %s has changed", n.Host)}
@@ -58,19 +56,20 @@ func (w *Writer) Connect(ctx context.Context, n Newcomer) (version string, err e
 			return w.noteDuplicate(set, n)
 		}
 		w.noteConnection(set, n)
+		record = &Record{set.Status.AppliedRevision, set.Status.Refusal != nil, set.Status.NotAllowed}
 		return nil
 	})
 	if apierrors.IsNotFound(err) {
-		return "", &wire.Error{Code: wire.CodeUnknownHost, Message: fmt.Sprintf("nothing is published for Host %s", n.Host)}
+		return nil, &wire.Error{Code: wire.CodeUnknownHost, Message: fmt.Sprintf("nothing is published for Host %s", n.Host)}
 	}
 	if err != nil {
-		return "", fmt.Errorf("writing the connection: %w", err)
+		return nil, fmt.Errorf("writing the connection: %w", err)
 	}
 	if refusal == nil {
 		if again {
 			w.o.Meter.Reconnected()
 		}
-		return record.ResourceVersion, nil
+		return record, nil
 	}
 	if refusal.Code == wire.CodeDuplicateIdentity {
 		err := w.emit(ctx, event{host: n.Host, hostUID: uid, kind: corev1.EventTypeWarning, reason: v1alpha1.EventDuplicateIdentity,
@@ -81,7 +80,7 @@ func (w *Writer) Connect(ctx context.Context, n Newcomer) (version string, err e
 			w.o.Logger.Warn("event not written", "host", n.Host.String(), "reason", v1alpha1.EventDuplicateIdentity, "error", err)
 		}
 	}
-	return "", refusal
+	return nil, refusal
 }
 
 // isDuplicate: a process that another one took over from has come back, so both live. While the other is known to be gone, the one that
@@ -132,7 +131,7 @@ func noteApplied(set *v1alpha1.ScheduleSet, revision string, now metav1.Time) {
 
 // Disconnect writes that a session ended, unless a newer one is on record.
 func (w *Writer) Disconnect(ctx context.Context, s Session, ended time.Time) error {
-	err := w.changeSet(ctx, s.Host, newest, func(set *v1alpha1.ScheduleSet) error {
+	err := w.changeSet(ctx, s.Host, func(set *v1alpha1.ScheduleSet) error {
 		if !ours(set, s) || set.Status.Connection.DisconnectedTime != nil {
 			return errUnchanged
 		}

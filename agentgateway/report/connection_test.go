@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-func errorOf(_ string, err error) error { return err }
+func errorOf(_ *Record, err error) error { return err }
 
 func refusal(t *testing.T, err error, code wire.Code) *wire.Error {
 	t.Helper()

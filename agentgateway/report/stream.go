@@ -135,7 +135,7 @@ func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
 func (st *Stream) store(it item) error {
 	if ack, isAck := it.message.(*wire.SetAck); isAck {
 		s := st.s
-		st.s.Version = newest // the next one may come after a write
+		st.s.Record = nil // the next one may come after a write
 		return st.w.SetAcked(st.ctx, s, ack)
 	}
 	if st.w.removed(st.ctx, st.s.Host) {

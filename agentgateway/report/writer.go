@@ -65,8 +65,8 @@ type Session struct {
 	Host    wire.HostRef
 	Counter int64
 	Process string
-	// Version is the resourceVersion of the ScheduleSet since which the session has written nothing to it; empty when that is not known.
-	Version string
+	// Record is what Connect returned, as long as the session has written nothing else to its ScheduleSet; nil when that is not known.
+	Record *Record
 }
 
 // errUnchanged ends a change without a write.
@@ -119,15 +119,15 @@ func patch[T client.Object](ctx context.Context, w *Writer, resource string, obj
 }
 
 // changeSet is change for the ScheduleSet of a host. It begins with what the cache has, which costs no request: a write that rests on an older version is a conflict.
-// That nothing is to be written is said by a live read alone, not older than a version.
-func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, atLeast string, apply func(*v1alpha1.ScheduleSet) error) error {
+// That nothing is to be written is said by a live read alone.
+func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, apply func(*v1alpha1.ScheduleSet) error) error {
 	cached := &v1alpha1.ScheduleSet{}
 	if err := w.o.Cache.Get(ctx, key(host), cached); err == nil {
 		if written, err := patch(ctx, w, "schedulesets", cached, apply); written || err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}
-	return change(ctx, w, "schedulesets", key(host), atLeast, apply)
+	return change(ctx, w, "schedulesets", key(host), newest, apply)
 }
 
 // ours tells whether a session is the one on record: the write of an older one is dropped.

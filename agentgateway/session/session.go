@@ -19,7 +19,7 @@ const closeTimeout = 5 * time.Second
 // Session is one authenticated connection of an agent.
 type Session struct {
 	// Record is the Handler's own: what it keeps of the session from Admit on.
-	Record string
+	Record any
 
 	server  *Server
 	conn    *websocket.Conn
