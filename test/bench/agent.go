@@ -257,14 +257,20 @@ func (w *world) agentAtRest() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	private, err := own(m.PID())
+	if err != nil {
+		return nil, err
+	}
 	program, err := os.Stat(m.Path)
 	if err != nil {
 		return nil, err
 	}
 	hour := time.Duration(float64(used) * float64(time.Hour) / float64(window))
 	const memoryLimit, programLimit = 12 << 20, 15<<20 - 1
+	atRest := below("agent at rest, memory", memory.String(), memory, memoryLimit, "≤ 12 MiB")
+	atRest.note = fmt.Sprintf("%s without the pages of the program's file", private)
 	return []row{
-		below("agent at rest, memory", memory.String(), memory, memoryLimit, "≤ 12 MiB"),
+		atRest,
 		below("agent at rest, CPU per hour", span(hour).String(), hour, time.Second, "≤ 1 s"),
 		below("agent, size of the program", size(program.Size()).String(), size(program.Size()), programLimit, "< 15 MiB"),
 	}, nil

@@ -38,6 +38,9 @@ func used(pid, fieldCount int) (time.Duration, error) {
 func resident(pid int) (size, error) { return memory(pid, "VmRSS") }
 func peak(pid int) (size, error)     { return memory(pid, "VmHWM") }
 
+// own is the part of resident that is not a mapped file: the kernel takes the program's own pages back when memory is short, and has them once for all processes.
+func own(pid int) (size, error) { return memory(pid, "RssAnon") }
+
 func memory(pid int, what string) (size, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
