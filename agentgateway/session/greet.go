@@ -56,15 +56,13 @@ func (s *Server) join(link *Session, hello *wire.HelloBody) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.AdmitTimeout)
 	defer cancel()
 	err := s.handler.Admit(ctx, link, hello)
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return s.later("the line is longer than it seemed")
+	var refused *wire.Error
+	if err == nil || errors.As(err, &refused) {
+		return err
 	}
-	var e *wire.Error
-	if !errors.As(err, &e) {
-		s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
+	s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
+	if ctx.Err() != nil {
+		return s.later("the line is longer than it seemed")
 	}
 	return asWireError(err)
 }

@@ -98,12 +98,16 @@ func run(ctx context.Context, agents int, page string, keep bool, want []string)
 		w.logf("scene %s took %s\n%s", s.name, span(time.Since(began)), terminal(got))
 		rows = append(rows, got...)
 	}
-	fmt.Println(title(agents))
+	name, of := fmt.Sprintf("swarm-%d", agents), fmt.Sprintf("%d agents", agents)
+	if w.fleet == nil {
+		name, of = "agent", "one real agent"
+	}
+	fmt.Println(title(of))
 	fmt.Print(terminal(rows))
 	if page == "" {
 		return nil
 	}
-	return writePage(page, fmt.Sprintf("swarm-%d", agents), title(agents)+"\n\n"+markdown(rows))
+	return writePage(page, name, title(of)+"\n\n"+markdown(rows))
 }
 
 func logf(format string, args ...any) {

@@ -11,8 +11,8 @@ import (
 )
 
 // title says what the table below it is of.
-func title(agents int) string {
-	return fmt.Sprintf("%d agents, %s, commit %s, %s", agents, time.Now().UTC().Format(time.DateOnly), commit(), machine())
+func title(of string) string {
+	return fmt.Sprintf("%s, %s, commit %s, %s", of, time.Now().UTC().Format(time.DateOnly), commit(), machine())
 }
 
 func commit() string {
