@@ -48,7 +48,7 @@ func (m *meter) count(result string) int {
 
 type handler struct {
 	keys     sync.Map
-	admit    func(*Session, *wire.HelloBody) error
+	admit    func(context.Context, *Session, *wire.HelloBody) error
 	opened   chan *Session
 	received chan wire.Message
 	closed   chan error
@@ -63,9 +63,9 @@ func (h *handler) SigningKey(host wire.HostRef) ([]byte, bool) {
 	return key.([]byte), true
 }
 
-func (h *handler) Admit(_ context.Context, s *Session, body *wire.HelloBody) error {
+func (h *handler) Admit(ctx context.Context, s *Session, body *wire.HelloBody) error {
 	if h.admit != nil {
-		return h.admit(s, body)
+		return h.admit(ctx, s, body)
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func TestHellosThatAreRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := start(t, func(o *Options) { o.HelpURL = "https://help"; o.MinProtocol = c.min })
-			f.handler.admit = func(*Session, *wire.HelloBody) error { return c.admit }
+			f.handler.admit = func(context.Context, *Session, *wire.HelloBody) error { return c.admit }
 			f.machine.Change = c.change
 			if c.stray {
 				f.machine.Key = testagent.NewMachine(t, "", nil, f.machine.Host).Key
@@ -350,19 +350,19 @@ func TestOverloadIsAnsweredWithBusy(t *testing.T) {
 }
 
 func TestWhoIsKnownLeavesTheHandshakesAndWaitsInLine(t *testing.T) {
-	admit := make(chan struct{})
+	waits, admit := make(chan struct{}), make(chan struct{})
 	f := start(t, func(o *Options) { o.MaxHandshakes, o.AdmitTimeout = 1, time.Minute })
-	f.handler.admit = func(*Session, *wire.HelloBody) error { <-admit; return nil }
+	f.handler.admit = func(context.Context, *Session, *wire.HelloBody) error { waits <- struct{}{}; <-admit; return nil }
 	connected := make(chan error, 5)
 	for i := range cap(connected) {
 		go func() {
 			_, err := f.machine.TryConnect(t, int64(i+1))
 			connected <- err
 		}()
-		// The next one finds the only place free again while this one waits.
-		for f.server.line.Len() <= i {
-			time.Sleep(time.Millisecond)
-		}
+		next(t, waits, "session that waits") // and the next one finds the only place free again
+	}
+	if got := f.server.line.Len(); got != cap(connected) {
+		t.Errorf("%d are in line, want %d", got, cap(connected))
 	}
 	close(admit)
 	for range cap(connected) {
@@ -396,9 +396,9 @@ func TestALineThatIsTooLongSendsEachAwayForATimeOfItsOwn(t *testing.T) {
 
 func TestWhoWaitsTooLongIsToldWhenToComeAgain(t *testing.T) {
 	f := start(t, func(o *Options) { o.AdmitTimeout = 10 * time.Millisecond })
-	f.handler.admit = func(*Session, *wire.HelloBody) error {
-		time.Sleep(20 * time.Millisecond)
-		return context.DeadlineExceeded
+	f.handler.admit = func(ctx context.Context, _ *Session, _ *wire.HelloBody) error {
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	_, err := f.machine.TryConnect(t, 1)
 	var e *wire.Error
