@@ -46,12 +46,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
 	base := schedule.DeepCopy()
 	err = decide(schedule, seen, r.Clock)
-	// From a stale copy, what seems unchanged would stay as an earlier look left it.
-	switch patchErr := status.Patch(ctx, r.Client, base, schedule, status.WithLock()); {
-	case apierrors.IsConflict(patchErr):
-		return ctrl.Result{RequeueAfter: coalesce.StaleDelay}, nil
-	case patchErr != nil:
-		return ctrl.Result{}, client.IgnoreNotFound(patchErr)
+	if again, written, patchErr := coalesce.Write(ctx, r.Client, base, schedule); !written {
+		return again, patchErr
 	}
 	result, err := status.Result(err)
 	return status.Sooner(result, r.atNextFire(schedule)), err

@@ -3,7 +3,6 @@ package sourcegroup
 import (
 	"context"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,12 +41,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
 	base := group.DeepCopy()
 	err = decide(group, seen, r.Clock)
-	// From a stale copy, what seems unchanged would stay as an earlier look left it.
-	switch patchErr := status.Patch(ctx, r.Client, base, group, status.WithLock()); {
-	case apierrors.IsConflict(patchErr):
-		return ctrl.Result{RequeueAfter: coalesce.StaleDelay}, nil
-	case patchErr != nil:
-		return ctrl.Result{}, client.IgnoreNotFound(patchErr)
+	if again, written, patchErr := coalesce.Write(ctx, r.Client, base, group); !written {
+		return again, patchErr
 	}
 	return status.Result(err)
 }

@@ -6,6 +6,7 @@
 //	var looks coalesce.Coalescer
 //	builder.Watches(&v1alpha1.Host{}, looks.Handler(clock, spacing, func(before, after client.Object) []ctrl.Request { … }))
 //	looks.Ran(req.NamespacedName, clock.Now(), len(hosts))    // in Reconcile, with the number of what it sums up over
+//	again, written, err := coalesce.Write(ctx, client, base, object)
 //
 // # Internals
 //
@@ -49,9 +50,6 @@ func (s Spacing) of(members int) time.Duration {
 	}
 	return s.Each * time.Duration(members)
 }
-
-// StaleDelay is how long a look waits for the cache after its write met a newer object.
-const StaleDelay = 50 * time.Millisecond
 
 // Coalescer knows when each object was reconciled last. The zero value knows nothing yet. Safe for concurrent use.
 type Coalescer struct {
