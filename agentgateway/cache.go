@@ -3,9 +3,12 @@ package agentgateway
 import (
 	"context"
 	"encoding/base64"
+	"slices"
+	"unique"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -33,14 +36,43 @@ func newCluster(config *rest.Config) (cluster.Cluster, error) {
 	})
 }
 
-// stripSet drops what is read from the API server when it is sent.
+// stripSet drops what is read from the API server when it is sent, and what only people look at. Each replica has every set, so what many of them say is kept once.
 func stripSet(object any) (any, error) {
-	if set, ok := object.(*v1alpha1.ScheduleSet); ok {
-		set.ManagedFields = nil
-		set.Spec.Bundle, set.Spec.Signatures, set.Spec.Credentials = "", nil, nil
+	set, ok := object.(*v1alpha1.ScheduleSet)
+	if !ok {
+		return object, nil
 	}
-	return object, nil
+	set.ObjectMeta = metav1.ObjectMeta{
+		Namespace: once(set.Namespace), Name: set.Name, UID: set.UID, ResourceVersion: set.ResourceVersion, Generation: set.Generation,
+		DeletionTimestamp: set.DeletionTimestamp,
+	}
+	set.TypeMeta = metav1.TypeMeta{}
+	host := &set.Spec.Host
+	set.Spec = v1alpha1.ScheduleSetSpec{
+		Host:      v1alpha1.ScheduleSetHost{Name: set.Name, UID: host.UID, Identity: v1alpha1.HostIdentity{SigningKey: host.Identity.SigningKey}, Suspended: host.Suspended},
+		Tombstone: set.Spec.Tombstone, Revision: set.Spec.Revision, Serial: set.Spec.Serial, Schedules: slices.Clip(set.Spec.Schedules),
+	}
+	for i := range set.Spec.Schedules {
+		schedule := &set.Spec.Schedules[i]
+		schedule.Name, schedule.SourceGroups = once(schedule.Name), slices.Clone(schedule.SourceGroups)
+		for g, name := range schedule.SourceGroups {
+			schedule.SourceGroups[g] = once(name)
+		}
+	}
+	if c := set.Status.Connection; c != nil {
+		c.Gateway = once(c.Gateway)
+	}
+	if set.Status.AppliedRevision == set.Spec.Revision {
+		set.Status.AppliedRevision = set.Spec.Revision
+	}
+	if set.Status.OfferedRevision == set.Spec.Revision {
+		set.Status.OfferedRevision = set.Spec.Revision
+	}
+	return set, nil
 }
+
+// once returns the one copy of a text.
+func once(text string) string { return unique.Make(text).Value() }
 
 // stripJob keeps the command and the sealed credentials of a job that may still have to be sent, and next to nothing of a finished one.
 func stripJob(object any) (any, error) {

@@ -533,6 +533,47 @@ func TestALivelyConnectionStays(t *testing.T) {
 	}
 }
 
+func TestWherePingsCountNothingElseIsSent(t *testing.T) {
+	pinged, messages := make(chan struct{}, 100), make(chan wire.Message, 100)
+	var b *bench
+	b = newBenchHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+			OnPingReceived: func(_ context.Context, _ []byte) bool { pinged <- struct{}{}; return true },
+		})
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		p := &peer{t: t, conn: conn}
+		if !p.challenge(b.key, "127.0.0.1") {
+			return
+		}
+		p.send(&wire.Welcome{HeartbeatSeconds: 10, PingsCount: true, Gateway: "gateway-0", Time: start})
+		for {
+			m, err := p.read()
+			if err != nil {
+				return
+			}
+			messages <- m
+		}
+	})
+	b.run()
+	await(t, b.handler.connected, "the session")
+	for range 5 {
+		b.clock.BlockUntil(1) // the watchdog alone
+		heard := b.heard()
+		b.clock.Advance(10 * time.Second)
+		await(t, pinged, "a ping")
+		b.until(func() bool { return b.heard().After(heard) }, "the pong")
+	}
+	if err := b.client.Send(&wire.SetAck{Revision: "r1", Applied: true}); err != nil {
+		t.Fatal(err)
+	}
+	if m := await(t, messages, "the set's ack"); m.MessageType() != wire.TypeScheduleAck {
+		t.Errorf("the gateway got %s besides pings", m.MessageType())
+	}
+}
+
 func TestADrainedSessionMovesWithinTheSpread(t *testing.T) {
 	var b *bench
 	b = newBench(t, accepting(&b, func(p *peer) {

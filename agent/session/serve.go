@@ -54,8 +54,12 @@ func (c *Client) serve(ctx context.Context, link *link, welcome wire.Welcome) en
 	defer cancel(nil)
 	s.over = reading.Done()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.write(reading, cancel, time.Duration(welcome.HeartbeatSeconds)*time.Second) })
-	wg.Go(func() { s.watch(ctx, reading, cancel) })
+	heartbeat, ping := time.Duration(welcome.HeartbeatSeconds)*time.Second, pingEvery
+	if welcome.PingsCount {
+		heartbeat, ping = 0, min(heartbeat, pingEvery)
+	}
+	wg.Go(func() { s.write(reading, cancel, heartbeat) })
+	wg.Go(func() { s.watch(ctx, reading, cancel, ping) })
 
 	c.setOpen(s.queue, link)
 	c.o.Handler.Connected(welcome)
@@ -139,17 +143,25 @@ type outgoing struct {
 	frame []byte
 }
 
-// write owns all writes; heartbeats are made here. What streams have to say goes out when nothing else waits.
+// write owns all writes but pings; heartbeats, unless there are to be none (0), are made here. What streams have to say goes out when nothing else waits.
 func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, heartbeat time.Duration) {
 	beat, err := wire.Encode("", &wire.Heartbeat{})
 	if err != nil {
 		cancel(err)
 		return
 	}
-	timer := s.o.Clock.NewTimer(heartbeat)
-	defer func() { timer.Stop() }()
+	var due <-chan time.Time
+	stop := func() bool { return true }
+	wait := func() {
+		timer := s.o.Clock.NewTimer(heartbeat)
+		due, stop = timer.C(), timer.Stop
+	}
+	if heartbeat > 0 {
+		wait()
+	}
+	defer func() { stop() }()
 	renew := func() outgoing {
-		timer = s.o.Clock.NewTimer(heartbeat)
+		wait()
 		return outgoing{websocket.MessageText, beat}
 	}
 	for {
@@ -159,7 +171,7 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 			return
 		case frame := <-s.queue:
 			next = outgoing{websocket.MessageText, frame}
-		case <-timer.C():
+		case <-due:
 			next = renew()
 		default:
 			select {
@@ -167,7 +179,7 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 				return
 			case frame := <-s.queue:
 				next = outgoing{websocket.MessageText, frame}
-			case <-timer.C():
+			case <-due:
 				next = renew()
 			case next = <-s.slow:
 			}
@@ -182,14 +194,14 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 	}
 }
 
-// watch ends the link when it is dead, drained, or no longer wanted.
-func (s *session) watch(wanted, reading context.Context, cancel context.CancelCauseFunc) {
+// watch ends the link when it is dead, drained, or no longer wanted. It pings once per interval, which tells both sides that the other is there.
+func (s *session) watch(wanted, reading context.Context, cancel context.CancelCauseFunc, interval time.Duration) {
 	end := func(cause error, goodbye string) {
 		s.purpose.Store(&cause)
 		s.link.closeGently(goodbye)
 	}
 	toldStable := !s.flapping
-	tick := s.o.Clock.NewTimer(pingEvery)
+	tick := s.o.Clock.NewTimer(interval)
 	defer func() { tick.Stop() }()
 	var drained <-chan time.Time
 	for {
@@ -218,7 +230,7 @@ func (s *session) watch(wanted, reading context.Context, cancel context.CancelCa
 				toldStable = true
 				s.o.Logger.Info("connected, and the session lasts", "url", s.o.URL)
 			}
-			tick = s.o.Clock.NewTimer(pingEvery)
+			tick = s.o.Clock.NewTimer(interval)
 			go func() {
 				// The pong counts (link.heard), not this call's result.
 				pinging, done := context.WithTimeout(reading, silenceLimit)

@@ -70,8 +70,8 @@ type sent struct {
 	tombstone bool
 	// serial is that of the set which was offered, 0 before. A set that somebody damaged is replaced by one of the same revision.
 	serial int64
-	run    map[string]bool // by UID of the HostJob
-	cancel map[string]bool
+	// run and cancel are the HostJobs, by UID, of which the command and its cancellation were sent; nil before the first.
+	run, cancel map[string]bool
 }
 
 // New returns a Pusher. HostJobs must be indexed with IndexJobs before the cache starts.
@@ -84,7 +84,7 @@ func New(o Options) *Pusher {
 // Opened takes a session in: with the key that its hello was verified with and the revision that the agent has in force.
 func (p *Pusher) Opened(link Link, signingKey, revision string) {
 	p.mu.Lock()
-	p.sessions[link.Host()] = &sent{link: link, key: signingKey, revision: revision, run: map[string]bool{}, cancel: map[string]bool{}}
+	p.sessions[link.Host()] = &sent{link: link, key: signingKey, revision: revision}
 	p.mu.Unlock()
 	p.queue.Add(link.Host())
 }

@@ -50,6 +50,13 @@ func (p *Pusher) jobs(ctx context.Context, host wire.HostRef, s *sent) error {
 }
 
 // forget keeps what a long session remembers in proportion to the jobs there are.
+func mark(known *map[string]bool, uid string) {
+	if *known == nil {
+		*known = map[string]bool{}
+	}
+	(*known)[uid] = true
+}
+
 func forget(known, present map[string]bool) {
 	for uid := range known {
 		if !present[uid] {
@@ -73,7 +80,7 @@ func (p *Pusher) job(ctx context.Context, s *sent, job *v1alpha1.HostJob) error 
 			return err
 		}
 		p.o.Logger.Info("cancellation sent", "host", s.link.Host().String(), "hostJob", job.Name, "job", id)
-		s.cancel[uid] = true
+		mark(&s.cancel, uid)
 	}
 	return nil
 }
@@ -92,6 +99,6 @@ func (p *Pusher) run(ctx context.Context, s *sent, job *v1alpha1.HostJob) error 
 		return err
 	}
 	p.o.Logger.Info("command sent", "host", s.link.Host().String(), "hostJob", job.Name, "job", run.JobID, "credentials", len(run.Credentials))
-	s.run[string(job.UID)] = true
+	mark(&s.run, string(job.UID))
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/restic-manager/restic-manager/agentgateway/internal/lane"
@@ -33,13 +34,14 @@ type Stream struct {
 	w    *Writer
 	s    Session
 	peer Peer
-	log  *slog.Logger
 	lane *lane.Lane[item]
-
-	ctx    context.Context
-	cancel context.CancelFunc
 	// shown is when the progress of each job was written last, and how it was tried then.
 	shown map[string]shown
+
+	mu sync.Mutex
+	// cancel ends what is being handled, nil while nothing is.
+	cancel context.CancelFunc
+	ended  bool
 }
 
 type item struct {
@@ -56,10 +58,14 @@ type shown struct {
 
 // NewStream returns a stream that must be ended.
 func (w *Writer) NewStream(s Session, peer Peer) *Stream {
-	st := &Stream{w: w, s: s, peer: peer, log: w.o.Logger.With("host", s.Host.String(), "session", s.Counter)}
-	st.ctx, st.cancel = context.WithCancel(context.Background())
+	st := &Stream{w: w, s: s, peer: peer}
 	st.lane = lane.New(waiting, st.handle, newerProgress)
 	return st
+}
+
+// log is made when there is something to say: most sessions are silent for most of the time.
+func (st *Stream) log() *slog.Logger {
+	return st.w.o.Logger.With("host", st.s.Host.String(), "session", st.s.Counter)
 }
 
 // newerProgress: of a job's progress only the newest is of interest.
@@ -77,12 +83,12 @@ func (hello) MessageType() wire.Type { return wire.TypeHello }
 // Greet queues what the agent said of itself, before all messages.
 func (st *Stream) Greet(body *wire.HelloBody, skew time.Duration) {
 	// The lane is empty and has room, unless it has ended.
-	_ = st.lane.Put(st.ctx, item{message: hello{body}, received: st.w.o.Clock.Now(), skew: skew})
+	_ = st.lane.Put(context.Background(), item{message: hello{body}, received: st.w.o.Clock.Now(), skew: skew})
 }
 
 // Take queues a message. It holds the peer up while too many wait; an error means that the session is to end.
 func (st *Stream) Take(m wire.Message) error {
-	ctx, cancel := context.WithTimeout(st.ctx, patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := st.lane.Put(ctx, item{message: m, received: st.w.o.Clock.Now()}); err != nil {
 		return &wire.Error{Code: wire.CodeBusy, Message: "reports cannot be stored as fast as they come", RetryAfterSeconds: 10}
@@ -92,23 +98,47 @@ func (st *Stream) Take(m wire.Message) error {
 
 // End drops what waits. What was not acked, the agent sends again in its next session.
 func (st *Stream) End() {
-	st.cancel()
+	st.mu.Lock()
+	st.ended = true
+	if st.cancel != nil {
+		st.cancel()
+	}
+	st.mu.Unlock()
 	st.lane.End()
+}
+
+// begin returns the context of one message, which End cancels.
+func (st *Stream) begin() (context.Context, context.CancelFunc) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	if st.ended {
+		cancel()
+	}
+	st.cancel = cancel
+	return ctx, func() {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		st.cancel = nil
+		cancel()
+	}
 }
 
 // handle stores one message, however long it takes.
 func (st *Stream) handle(it item) {
-	if _, often := it.message.(*wire.JobProgress); !often && !st.pace() {
+	ctx, done := st.begin()
+	defer done()
+	if _, often := it.message.(*wire.JobProgress); !often && !st.pace(ctx) {
 		return
 	}
 	wait := firstRetry
 	for {
-		err := st.store(it)
-		if err == nil || st.ctx.Err() != nil || st.settle(it, err) {
+		err := st.store(ctx, it)
+		if err == nil || ctx.Err() != nil || st.settle(it, err) {
 			return
 		}
-		st.log.Warn("not stored yet", "type", string(it.message.MessageType()), "retryIn", wait.String(), "error", err)
-		if !sleep(st.ctx, st.w.o.Clock, wait) {
+		st.log().Warn("not stored yet", "type", string(it.message.MessageType()), "retryIn", wait.String(), "error", err)
+		if !sleep(ctx, st.w.o.Clock, wait) {
 			return
 		}
 		wait = min(2*wait, lastRetry)
@@ -116,9 +146,9 @@ func (st *Stream) handle(it item) {
 }
 
 // pace waits until the host may have something written again; false when the session ended first.
-func (st *Stream) pace() bool {
+func (st *Stream) pace(ctx context.Context) bool {
 	wait := st.w.pace.Reserve(st.s.Host.String(), st.w.o.Clock.Now())
-	return wait == 0 || sleep(st.ctx, st.w.o.Clock, wait)
+	return wait == 0 || sleep(ctx, st.w.o.Clock, wait)
 }
 
 func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
@@ -132,13 +162,13 @@ func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
 	}
 }
 
-func (st *Stream) store(it item) error {
+func (st *Stream) store(ctx context.Context, it item) error {
 	if ack, isAck := it.message.(*wire.SetAck); isAck {
 		s := st.s
 		st.s.Record = nil // the next one may come after a write
-		return st.w.SetAcked(st.ctx, s, ack)
+		return st.w.SetAcked(ctx, s, ack)
 	}
-	if st.w.removed(st.ctx, st.s.Host) {
+	if st.w.removed(ctx, st.s.Host) {
 		if report, durable := it.message.(wire.Report); durable {
 			return st.acked(report, hostDeleted)
 		}
@@ -146,26 +176,26 @@ func (st *Stream) store(it item) error {
 	}
 	switch m := it.message.(type) {
 	case hello:
-		return st.w.Agent(st.ctx, st.s.Host, m.HelloBody, it.skew)
+		return st.w.Agent(ctx, st.s.Host, m.HelloBody, it.skew)
 	case *wire.CommandAck:
-		return st.w.CommandAcked(st.ctx, st.s, m)
+		return st.w.CommandAcked(ctx, st.s, m)
 	case *wire.JobStarted:
-		return st.w.started(st.ctx, st.s, m, it.received)
+		return st.w.started(ctx, st.s, m, it.received)
 	case *wire.JobProgress:
-		return st.progress(m, it.received)
+		return st.progress(ctx, m, it.received)
 	case *wire.JobFinished:
 		delete(st.shown, m.Job.JobID)
-		return st.acked(m, st.w.finished(st.ctx, st.s, m, it.received))
+		return st.acked(m, st.w.finished(ctx, st.s, m, it.received))
 	case *wire.RepoState:
-		return st.acked(m, st.w.repoState(st.ctx, st.s, m, it.received))
+		return st.acked(m, st.w.repoState(ctx, st.s, m, it.received))
 	case *wire.RepoStats:
-		return st.acked(m, st.w.repoStats(st.ctx, st.s, m, it.received))
+		return st.acked(m, st.w.repoStats(ctx, st.s, m, it.received))
 	}
 	return nil
 }
 
 // progress writes what is worth a write: the first, what began or ceased to be retried, each attempt, and the rest every 10 s.
-func (st *Stream) progress(m *wire.JobProgress, received time.Time) error {
+func (st *Stream) progress(ctx context.Context, m *wire.JobProgress, received time.Time) error {
 	if m.Job.HostJob == "" {
 		return nil
 	}
@@ -174,10 +204,10 @@ func (st *Stream) progress(m *wire.JobProgress, received time.Time) error {
 	if known && last.retrying == retrying && last.attempt == m.Attempt && received.Sub(last.at) < progressEvery {
 		return nil
 	}
-	if !st.pace() {
-		return st.ctx.Err()
+	if !st.pace(ctx) {
+		return ctx.Err()
 	}
-	if err := st.w.progress(st.ctx, st.s, m, received); err != nil {
+	if err := st.w.progress(ctx, st.s, m, received); err != nil {
 		return err
 	}
 	if st.shown == nil || len(st.shown) > 100 { // bounded, whatever ids the machine makes up
@@ -197,7 +227,7 @@ func (st *Stream) acked(m wire.Report, err error) error {
 		if finished, ok := m.(*wire.JobFinished); ok {
 			st.w.o.Meter.Delayed(st.w.o.Clock.Since(finished.FinishedAt))
 		}
-		st.log.Info("report stored", "type", string(m.MessageType()), "report", m.ID().String())
+		st.log().Info("report stored", "type", string(m.MessageType()), "report", m.ID().String())
 	case errors.As(err, &repeated{}):
 		result = "repeated"
 	case errors.As(err, &lost):
@@ -208,7 +238,7 @@ func (st *Stream) acked(m wire.Report, err error) error {
 		return err
 	}
 	if ack.Discarded {
-		st.log.Warn("report discarded", "type", string(m.MessageType()), "report", m.ID().String(), "reason", ack.Reason)
+		st.log().Warn("report discarded", "type", string(m.MessageType()), "report", m.ID().String(), "reason", ack.Reason)
 	}
 	st.w.o.Meter.Reported(result)
 	if err := st.peer.Send(ack); err != nil {
@@ -221,13 +251,13 @@ func (st *Stream) acked(m wire.Report, err error) error {
 func (st *Stream) settle(it item, err error) bool {
 	if errors.Is(err, errSuperseded) {
 		// Not one more: a later report that is stored would make this one look stored too when the newer session sends it.
-		st.log.Info("a newer session speaks for the host", "type", string(it.message.MessageType()))
+		st.log().Info("a newer session speaks for the host", "type", string(it.message.MessageType()))
 		st.End()
 		st.peer.Close(&wire.Error{Code: wire.CodeSuperseded, Message: "a newer connection of this host took over"})
 		return true
 	}
 	if _, durable := it.message.(wire.Report); !durable && hopeless(err) {
-		st.log.Error("dropped: the API server does not take it", "type", string(it.message.MessageType()), "error", err)
+		st.log().Error("dropped: the API server does not take it", "type", string(it.message.MessageType()), "error", err)
 		return true
 	}
 	return false

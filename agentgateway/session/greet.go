@@ -68,7 +68,7 @@ func (s *Server) join(link *Session, hello *wire.HelloBody) error {
 }
 
 func (s *Server) welcome(link *Session) error {
-	return link.Write(&wire.Welcome{HeartbeatSeconds: int(s.o.Heartbeat / time.Second), Gateway: s.o.Gateway, Time: s.o.Clock.Now().UTC()})
+	return link.Write(&wire.Welcome{HeartbeatSeconds: int(s.o.Heartbeat / time.Second), PingsCount: true, Gateway: s.o.Gateway, Time: s.o.Clock.Now().UTC()})
 }
 
 // readHello waits for the hello; the deadline is for all that comes before it.

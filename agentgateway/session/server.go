@@ -151,7 +151,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	catcher := &hijackCatcher{ResponseWriter: w}
-	conn, err := websocket.Accept(catcher, r, nil)
+	link := &Session{server: s, remote: r.RemoteAddr, done: make(chan struct{})}
+	conn, err := websocket.Accept(catcher, r, &websocket.AcceptOptions{OnPingReceived: link.pinged})
 	if err != nil {
 		s.o.Meter.Attempt("not_a_websocket")
 		s.o.Logger.Debug("not a WebSocket", "remote", r.RemoteAddr, "error", err)
@@ -159,7 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	conn.SetReadLimit(wire.MaxFrame)
 	taken = true
-	link := &Session{server: s, conn: conn, socket: catcher.conn, remote: r.RemoteAddr, done: make(chan struct{})}
+	link.conn, link.socket = conn, catcher.conn
 	go s.run(link, serverName(r), greeted)
 }
 

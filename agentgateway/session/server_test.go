@@ -128,7 +128,7 @@ func TestASessionBeginsWithChallengeHelloAndWelcome(t *testing.T) {
 	if link.Challenge.ServerName != "127.0.0.1" || link.Challenge.Protocol != wire.Protocol {
 		t.Errorf("challenge is %+v", link.Challenge)
 	}
-	if link.Welcome.HeartbeatSeconds != 17 || link.Welcome.Gateway != "gw-1" {
+	if link.Welcome.HeartbeatSeconds != 17 || !link.Welcome.PingsCount || link.Welcome.Gateway != "gw-1" {
 		t.Errorf("welcome is %+v", link.Welcome)
 	}
 	s := next(t, f.handler.opened, "session")
@@ -139,6 +139,14 @@ func TestASessionBeginsWithChallengeHelloAndWelcome(t *testing.T) {
 		t.Errorf("skew is %v, want about an hour behind", s.Skew())
 	}
 
+	// The pong is read by Read below, so it is the gateway that tells when the ping came.
+	before := s.LastFrame()
+	go func() { _ = link.Conn.Ping(t.Context()) }()
+	for deadline := time.Now().Add(testagent.Patience); !s.LastFrame().After(before); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a ping is no sign of life")
+		}
+	}
 	link.Send(&wire.Heartbeat{})
 	link.SendRaw(`{"type":"from.the.future","payload":{"x":1}}`)
 	link.Send(&wire.SetAck{Revision: "r7", Applied: true})

@@ -32,6 +32,8 @@ type Session struct {
 	key     []byte
 	applied string
 	skew    time.Duration
+	// welcomed: the reader is in serve.
+	welcomed bool
 
 	// last is when the newest frame came, in Unix nanoseconds.
 	last  atomic.Int64
@@ -169,6 +171,22 @@ func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 	return message, nil
 }
 
+// typePing is what pings are counted as.
+const typePing wire.Type = "ping"
+
+// pinged takes a ping for the heartbeat that it is once the agent was welcomed. It is called by the reader, inside Reader, and has the pong sent.
+func (s *Session) pinged(context.Context, []byte) bool {
+	if !s.welcomed {
+		return true
+	}
+	s.server.o.Meter.FrameIn(typePing)
+	now := s.server.o.Clock.Now()
+	s.last.Store(now.UnixNano())
+	// An error is that of a socket that was closed, which the reader meets next.
+	_ = s.socket.SetReadDeadline(time.Now().Add(s.server.o.Idle))
+	return true
+}
+
 // typeData is what data frames are counted as; they have no envelope.
 const typeData wire.Type = "stream.data"
 
@@ -201,6 +219,7 @@ func cut(text string, limit int) string {
 
 // serve reads until the session ends, and returns why.
 func (s *Session) serve() error {
+	s.welcomed = true
 	for {
 		message, err := s.read(s.server.o.Idle)
 		if reason := s.cause.Load(); reason != nil {

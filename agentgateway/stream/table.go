@@ -33,7 +33,7 @@ type Table struct {
 }
 
 // NewTable returns the table of a session that begins.
-func NewTable(link Link) *Table { return &Table{link: link, open: map[uint32]*Stream{}} }
+func NewTable(link Link) *Table { return &Table{link: link} }
 
 // Open reserves a stream. Whoever calls it calls Start next, and Close in any case.
 func (t *Table) Open() (*Stream, error) {
@@ -47,6 +47,9 @@ func (t *Table) Open() (*Stream, error) {
 	}
 	t.last++
 	s := &Stream{table: t, number: t.last, wake: make(chan struct{}, 1)}
+	if t.open == nil {
+		t.open = map[uint32]*Stream{}
+	}
 	t.open[s.number] = s
 	return s, nil
 }
@@ -75,7 +78,7 @@ func (t *Table) End() {
 	t.mu.Lock()
 	t.ended = true
 	open := t.open
-	t.open = map[uint32]*Stream{}
+	t.open = nil
 	t.mu.Unlock()
 	for _, s := range open {
 		s.finish(Lost, true)

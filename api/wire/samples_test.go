@@ -179,7 +179,7 @@ func sampleMessages(t testing.TB) map[wire.Type]wire.Message {
 	all := []wire.Message{
 		&wire.Challenge{Nonce: sum("a nonce"), ServerName: "gateway.example.com", MinProtocol: wire.MinProtocol, Protocol: wire.Protocol},
 		hello,
-		&wire.Welcome{HeartbeatSeconds: 30, Gateway: "gateway-7c9f5d8b6-x2x7k", Time: sampleTime},
+		&wire.Welcome{HeartbeatSeconds: 30, PingsCount: true, Gateway: "gateway-7c9f5d8b6-x2x7k", Time: sampleTime},
 		&wire.Heartbeat{},
 		&wire.SetOffer{
 			Revision: sampleSet().Revision, Bundle: set, Signatures: signatures(set),

@@ -149,6 +149,9 @@ func (m *Hello) Verify(signingKey []byte) error {
 type Welcome struct {
 	// HeartbeatSeconds is how often the agent is to send a heartbeat.
 	HeartbeatSeconds int `json:"heartbeatSeconds"`
+	// PingsCount says that a WebSocket ping is as good as a heartbeat: the agent, which pings to know that the gateway is there, then sends nothing else while it
+	// has nothing to say. False from a gateway that is older than this field.
+	PingsCount bool `json:"pingsCount,omitempty"`
 	// Gateway names the replica, for logs.
 	Gateway string `json:"gateway"`
 	// Time is the gateway's clock, from which the agent logs its own skew.

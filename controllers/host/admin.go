@@ -63,7 +63,7 @@ func (r *Reconciler) maintained(ctx context.Context, host *v1alpha1.Host) ([]*v1
 	if err != nil {
 		return nil, nil, err
 	}
-	all, err := selecting.Maintenances(ctx, r.Client, host.Namespace, hosts)
+	all, err := selecting.Maintenances(ctx, r.Client, host.Namespace, selecting.Names(hosts))
 	return maintenance.Sharing(host, hosts), all, err
 }
 

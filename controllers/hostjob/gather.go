@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +15,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/credentials"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/controllers/maintenance"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
@@ -92,16 +95,9 @@ func (r *Reconciler) gatherRepository(ctx context.Context, seen *facts) error {
 	for _, host := range hosts {
 		names[host.Name] = true
 	}
-	keys := []string{keyBySelector}
-	for name := range names {
-		keys = append(keys, keyHost(name))
-	}
-	for _, key := range keys {
-		list := &v1alpha1.RepoMaintenanceList{}
-		if err := r.listIndexed(ctx, list, seen.job.Namespace, indexMaintenances, key); err != nil {
-			return err
-		}
-		seen.maintenances = append(seen.maintenances, list.Items...)
+	seen.maintenances, err = selecting.Maintenances(ctx, r.Client, seen.job.Namespace, slices.Collect(maps.Keys(names)))
+	if err != nil {
+		return err
 	}
 	if exclusive(seen.job) {
 		seen.others, err = r.exclusiveJobs(ctx, seen.job.Namespace, hosts)
@@ -111,11 +107,11 @@ func (r *Reconciler) gatherRepository(ctx context.Context, seen *facts) error {
 
 // sharing returns the hosts with the same repository, oldest first.
 func (r *Reconciler) sharing(ctx context.Context, target *v1alpha1.Host) ([]*v1alpha1.Host, error) {
-	hosts := &v1alpha1.HostList{}
-	if err := r.listIndexed(ctx, hosts, target.Namespace, indexHosts, maintenance.Key(target)); err != nil {
+	hosts, err := selecting.OnRepository(ctx, r.Client, target.Namespace, maintenance.RepositoryHash(target))
+	if err != nil {
 		return nil, err
 	}
-	return maintenance.Sharing(target, hosts.Items), nil
+	return maintenance.Sharing(target, hosts), nil
 }
 
 // exclusiveJobs returns the unfinished jobs of which only one at a time may be on the repository that these hosts share.

@@ -26,6 +26,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -107,7 +108,10 @@ func (f *fixture) reconciler() *Reconciler {
 
 // indexed answers by the indexes of a cache what a live client cannot.
 func indexed(c client.WithWatch) client.WithWatch {
-	indexes := map[string]client.IndexerFunc{indexJobs: jobKeys, indexHosts: hostKeys, indexMaintenances: maintenanceKeys}
+	indexes := map[string]client.IndexerFunc{indexJobs: jobKeys}
+	for _, index := range selecting.Indexes() {
+		indexes[index.Field] = index.Keys
+	}
 	return interceptor.NewClient(c, interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 			options := (&client.ListOptions{}).ApplyOptions(opts)

@@ -7,21 +7,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/controllers/maintenance"
 )
 
-// Field indexes of the cache: what one job concerns is found without a look at all others. Finished jobs are not in them.
-const (
-	indexJobs         = "hostjob/unfinished"
-	indexHosts        = "hostjob/repository"
-	indexMaintenances = "hostjob/selects"
-)
+// indexJobs is a field index of the cache: what one job concerns is found without a look at all others. Finished jobs are not in it.
+const indexJobs = "hostjob/unfinished"
 
 // Keys of the indexes.
 const (
 	keyMaintained = "maintained" // jobs whose access a RepoMaintenance may decide
 	keyAllGroups  = "groups"     // jobs that any SourceGroup may concern
-	keyBySelector = "selector"   // RepoMaintenances that select by label
 )
 
 func keyHost(name string) string { return "host/" + name }
@@ -31,19 +25,9 @@ func keyGroup(name string) string { return "group/" + name }
 // keyExclusive is of the exclusive jobs on a Host's repository.
 func keyExclusive(target string) string { return "exclusive/" + target }
 
-func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	for _, index := range []struct {
-		object  client.Object
-		field   string
-		extract client.IndexerFunc
-	}{
-		{&v1alpha1.HostJob{}, indexJobs, jobKeys},
-		{&v1alpha1.Host{}, indexHosts, hostKeys},
-		{&v1alpha1.RepoMaintenance{}, indexMaintenances, maintenanceKeys},
-	} {
-		if err := indexer.IndexField(ctx, index.object, index.field, index.extract); err != nil {
-			return fmt.Errorf("indexing %T by %s: %w", index.object, index.field, err)
-		}
+func setupIndex(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &v1alpha1.HostJob{}, indexJobs, jobKeys); err != nil {
+		return fmt.Errorf("indexing HostJobs by %s: %w", indexJobs, err)
 	}
 	return nil
 }
@@ -70,25 +54,6 @@ func jobKeys(object client.Object) []string {
 		keys = append(keys, keyExclusive(job.TargetName()))
 	}
 	return keys
-}
-
-func hostKeys(object client.Object) []string {
-	host, ok := object.(*v1alpha1.Host)
-	if !ok {
-		return nil
-	}
-	return []string{maintenance.Key(host)}
-}
-
-func maintenanceKeys(object client.Object) []string {
-	m, ok := object.(*v1alpha1.RepoMaintenance)
-	switch {
-	case !ok:
-		return nil
-	case m.Spec.HostRef != nil:
-		return []string{keyHost(m.Spec.HostRef.Name)}
-	}
-	return []string{keyBySelector}
 }
 
 // maintained tells the kinds whose credentials a RepoMaintenance may decide.

@@ -27,6 +27,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/internal/convert"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -413,6 +414,9 @@ func (f *fixture) startManager() {
 	}
 	r := f.reconciler()
 	r.Client, r.Live, r.Recorder = mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(v1alpha1.ManagerControllers)
+	if err := selecting.AddIndexes(f.t.Context(), mgr.GetFieldIndexer()); err != nil {
+		f.t.Fatal(err)
+	}
 	if err := r.SetupWithManager(mgr); err != nil {
 		f.t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
+	"github.com/restic-manager/restic-manager/controllers/internal/selecting"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -197,6 +198,9 @@ func TestWaitingJobsFollowTheObjectsThatTheyName(t *testing.T) {
 	}
 	r := f.reconciler()
 	r.Client, r.Live = mgr.GetClient(), mgr.GetAPIReader()
+	if err := selecting.AddIndexes(t.Context(), mgr.GetFieldIndexer()); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.SetupWithManager(mgr); err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,9 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 )
 
-// SetupWithManager makes the reconciler run in mgr.
+// SetupWithManager makes the reconciler run in mgr, whose cache has the indexes of package selecting.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	if err := setupIndexes(context.Background(), mgr.GetFieldIndexer()); err != nil {
+	if err := setupIndex(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})

@@ -2,6 +2,8 @@ package maintenance
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -17,6 +19,12 @@ func Key(host *v1alpha1.Host) string {
 		return url(host) + "\n" + host.Name
 	}
 	return url(host)
+}
+
+// RepositoryHash stands for Key where that is too long, or no name: in the name of a request, and in an index of all Hosts.
+func RepositoryHash(host *v1alpha1.Host) string {
+	sum := sha256.Sum256([]byte(Key(host)))
+	return hex.EncodeToString(sum[:16])
 }
 
 func url(host *v1alpha1.Host) string { return strings.TrimRight(host.Spec.Repository.URL, "/") }

@@ -2,8 +2,6 @@ package repomaintenance
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -16,15 +14,10 @@ import (
 
 // Field indexes of the cache.
 const (
-	indexRepository  = "maintenance.repository"  // of Hosts: repositoryHash
 	indexTarget      = "maintenance.target"      // of HostJobs: the Host whose repository they are on
 	indexMaintenance = "maintenance.unfinished"  // of HostJobs that have not finished: the label of their RepoMaintenance
-	indexSelected    = "maintenance.selected"    // of RepoMaintenances: the Host that they name, or anyHost
 	indexExecutor    = "maintenance.executorRef" // of RepoMaintenances: the executor that they name
 )
-
-// anyHost stands for those that select by label; no Host can have that name.
-const anyHost = "*"
 
 func addIndexes(mgr ctrl.Manager) error {
 	for _, index := range []struct {
@@ -32,19 +25,12 @@ func addIndexes(mgr ctrl.Manager) error {
 		field  string
 		of     client.IndexerFunc
 	}{
-		{&v1alpha1.Host{}, indexRepository, indexed(func(h *v1alpha1.Host) string { return repositoryHash(h) })},
 		{&v1alpha1.HostJob{}, indexTarget, indexed(func(j *v1alpha1.HostJob) string { return j.TargetName() })},
 		{&v1alpha1.HostJob{}, indexMaintenance, indexed(func(j *v1alpha1.HostJob) string {
 			if j.Status.Phase.Finished() {
 				return ""
 			}
 			return j.Labels[v1alpha1.LabelMaintenance]
-		})},
-		{&v1alpha1.RepoMaintenance{}, indexSelected, indexed(func(m *v1alpha1.RepoMaintenance) string {
-			if m.Spec.HostRef != nil {
-				return m.Spec.HostRef.Name
-			}
-			return anyHost
 		})},
 		{&v1alpha1.RepoMaintenance{}, indexExecutor, indexed(func(m *v1alpha1.RepoMaintenance) string {
 			if m.Spec.ExecutorRef == nil {
@@ -74,24 +60,18 @@ func indexed[T client.Object](of func(T) string) client.IndexerFunc {
 	}
 }
 
-// repositoryHash stands for a repository in the name of a request: a URL is no name.
-func repositoryHash(host *v1alpha1.Host) string {
-	sum := sha256.Sum256([]byte(maintenance.Key(host)))
-	return hex.EncodeToString(sum[:16])
-}
-
 // finder reads the cache. What it returns is shared and must not be changed.
 type finder struct{ client.Reader }
 
 // sharing are the hosts of a repository, oldest first, without those that are being deleted.
 func (f finder) sharing(ctx context.Context, namespace, hash string) ([]*v1alpha1.Host, error) {
-	hosts := &v1alpha1.HostList{}
-	if err := f.list(ctx, hosts, namespace, indexRepository, hash); err != nil {
+	hosts, err := selecting.OnRepository(ctx, f, namespace, hash)
+	if err != nil {
 		return nil, err
 	}
-	for i := range hosts.Items {
-		if hosts.Items[i].DeletionTimestamp.IsZero() {
-			return maintenance.Sharing(&hosts.Items[i], hosts.Items), nil
+	for i := range hosts {
+		if hosts[i].DeletionTimestamp.IsZero() {
+			return maintenance.Sharing(&hosts[i], hosts), nil
 		}
 	}
 	return nil, nil
@@ -99,19 +79,11 @@ func (f finder) sharing(ctx context.Context, namespace, hash string) ([]*v1alpha
 
 // selecting are the RepoMaintenances that may select one of the hosts: those that name it, and all that select by label.
 func (f finder) selecting(ctx context.Context, namespace string, hosts []*v1alpha1.Host) ([]v1alpha1.RepoMaintenance, error) {
-	byLabel := &v1alpha1.RepoMaintenanceList{}
-	if err := f.list(ctx, byLabel, namespace, indexSelected, anyHost); err != nil {
-		return nil, err
+	names := make([]string, len(hosts))
+	for i, host := range hosts {
+		names[i] = host.Name
 	}
-	all := byLabel.Items
-	for _, host := range hosts {
-		byName := &v1alpha1.RepoMaintenanceList{}
-		if err := f.list(ctx, byName, namespace, indexSelected, host.Name); err != nil {
-			return nil, err
-		}
-		all = append(all, byName.Items...)
-	}
-	return all, nil
+	return selecting.Maintenances(ctx, f, namespace, names)
 }
 
 // selected are the hosts that a RepoMaintenance selects, sorted by name, without those that are being deleted.

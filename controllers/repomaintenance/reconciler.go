@@ -65,7 +65,7 @@ func (r *Reconciler) gather(ctx context.Context, m *v1alpha1.RepoMaintenance) (f
 		if seen.sharing[key] != nil {
 			continue
 		}
-		if seen.sharing[key], err = find.sharing(ctx, m.Namespace, repositoryHash(host)); err != nil {
+		if seen.sharing[key], err = find.sharing(ctx, m.Namespace, maintenance.RepositoryHash(host)); err != nil {
 			return facts{}, err
 		}
 		all = append(all, seen.sharing[key]...)

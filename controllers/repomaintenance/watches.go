@@ -25,7 +25,7 @@ import (
 // workers is how many repositories are looked at at the same time.
 const workers = 4
 
-// SetupWithManager makes both controllers run in mgr.
+// SetupWithManager makes both controllers run in mgr, whose cache has the indexes of package selecting.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := addIndexes(mgr); err != nil {
 		return err
@@ -210,7 +210,7 @@ func (l lookup) addRepositories(ctx context.Context, found *unique, m *v1alpha1.
 
 // addSelecting adds the RepoMaintenances that select a host or one that shares its repository.
 func (l lookup) addSelecting(ctx context.Context, found *unique, host *v1alpha1.Host) {
-	sharing, err := l.sharing(ctx, host.Namespace, repositoryHash(host))
+	sharing, err := l.sharing(ctx, host.Namespace, maintenance.RepositoryHash(host))
 	if err != nil {
 		log.FromContext(ctx).Error(err, "listing the Hosts that share a repository", "host", client.ObjectKeyFromObject(host))
 	}
@@ -242,7 +242,7 @@ type unique struct {
 }
 
 func (u *unique) repository(host *v1alpha1.Host) {
-	u.add(types.NamespacedName{Namespace: host.Namespace, Name: repositoryHash(host)})
+	u.add(types.NamespacedName{Namespace: host.Namespace, Name: maintenance.RepositoryHash(host)})
 }
 
 func (u *unique) add(name types.NamespacedName) {

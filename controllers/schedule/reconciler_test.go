@@ -174,10 +174,15 @@ func TestAFireCostsOneWrite(t *testing.T) {
 		}
 		return result.RequeueAfter
 	}
-	if got, want := reconcile(), 14*time.Hour+30*time.Minute; got != want {
+	version := s.ResourceVersion
+	if settling := reconcile(); settling <= 0 || settling > time.Second || s.ResourceVersion != version {
+		t.Fatalf("that no machine has it yet is told at once, or looked at again after %s", settling)
+	}
+	clk.SetTime(noon.Add(time.Second))
+	if got, want := reconcile(), 14*time.Hour+29*time.Minute+59*time.Second; got != want {
 		t.Fatalf("looks again after %s, expected %s", got, want)
 	}
-	version := s.ResourceVersion
+	version = s.ResourceVersion
 	clk.SetTime(noon.Add(time.Hour))
 	reconcile()
 	if s.ResourceVersion != version {

@@ -47,7 +47,7 @@ func (r *Reconciler) notForgetting(ctx context.Context, group *v1alpha1.SourceGr
 	if err != nil {
 		return nil, err
 	}
-	maintenances, err := selecting.Maintenances(ctx, r.Client, group.Namespace, sharing)
+	maintenances, err := selecting.Maintenances(ctx, r.Client, group.Namespace, selecting.Names(sharing))
 	if err != nil {
 		return nil, err
 	}

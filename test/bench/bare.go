@@ -4,15 +4,18 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -62,12 +65,12 @@ func (s smallBuffers) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, bufio.NewReadWriter(bufio.NewReaderSize(conn, 512), bufio.NewWriterSize(conn, 512)), nil
 }
 
-// bare is a running bare server, with connections to it.
+// bare is a running bare server, with connections to it. They are held by a process of their own: the limit of open files that this one has is for the fleet.
 type bare struct {
 	*env.Process
-	address string
-	client  *http.Client
-	conns   []*websocket.Conn
+	address, caFile string
+	clients         *exec.Cmd
+	hold            io.Closer
 }
 
 // startBare starts this program as the bare server.
@@ -84,9 +87,7 @@ func (w *world) startBare() (*bare, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bare{address: fmt.Sprintf("127.0.0.1:%d", port)}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.CA.Pool(), ServerName: "localhost"}, DisableKeepAlives: true}
-	b.client = &http.Client{Transport: transport}
+	b := &bare{address: fmt.Sprintf("127.0.0.1:%d", port), caFile: w.CA.CertFile}
 	b.Process, err = env.StartProcess(w.ctx, env.Command{
 		Name: "bare server", Path: self, Args: []string{bareRole, b.address, leaf.CertFile, leaf.KeyFile}, LogFile: filepath.Join(w.Dir, "logs", "bare.log"),
 		Ready: func(ctx context.Context) error {
@@ -100,44 +101,83 @@ func (w *world) startBare() (*bare, error) {
 	return b, err
 }
 
-// dial opens connections, some at once, and returns how long that took.
+// dial starts this program as the clients of the bare server, and returns how long they took to connect. They send heartbeats until stop.
 func (b *bare) dial(ctx context.Context, count int) (time.Duration, error) {
-	b.conns = make([]*websocket.Conn, count)
-	began := time.Now()
-	err := concurrently(count, atOnce, func(i int) (err error) {
-		b.conns[i], _, err = websocket.Dial(ctx, "wss://"+b.address, &websocket.DialOptions{HTTPClient: b.client})
-		return err
-	})
-	return time.Since(began), err
+	b.clients = exec.CommandContext(ctx, b.Path, clientsRole, b.address, b.caFile, strconv.Itoa(count))
+	b.clients.Stderr = os.Stderr
+	in, err := b.clients.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
+	b.hold = in
+	out, err := b.clients.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := b.clients.Start(); err != nil {
+		return 0, err
+	}
+	var took time.Duration
+	if _, err := fmt.Fscan(out, (*int64)(&took)); err != nil {
+		return 0, fmt.Errorf("the bare clients did not connect: %w", err)
+	}
+	return took, nil
 }
 
-// beat sends a heartbeat on each connection once per interval, evenly spread, until ctx ends.
-func (b *bare) beat(ctx context.Context, interval time.Duration) error {
+func (b *bare) stop() error {
+	var err error
+	if b.hold != nil {
+		err = errors.Join(b.hold.Close(), b.clients.Wait())
+	}
+	return errors.Join(err, b.Process.Stop())
+}
+
+// clientsRole tells this program to be the clients of the bare server.
+const clientsRole = "bare-clients"
+
+// connectBare opens connections, some at once, prints how long that took in nanoseconds, and sends a heartbeat on each once per interval, evenly spread, until its
+// standard input ends.
+func connectBare(address, caFile, count string) error {
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
+	ca, err := os.ReadFile(caFile)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, DisableKeepAlives: true}}
+	conns := make([]*websocket.Conn, n)
+	began := time.Now()
+	if err := concurrently(n, atOnce, func(i int) (err error) {
+		conns[i], _, err = websocket.Dial(context.Background(), "wss://"+address, &websocket.DialOptions{HTTPClient: client})
+		return err
+	}); err != nil {
+		return err
+	}
+	fmt.Println(time.Since(began).Nanoseconds())
 	frame, err := wire.Encode("1", &wire.Heartbeat{})
 	if err != nil {
 		return err
 	}
-	clock := time.NewTicker(interval / time.Duration(len(b.conns)))
-	defer clock.Stop()
+	over := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(over)
+	}()
+	clock := time.NewTicker(heartbeat / time.Duration(n))
 	for i := 0; ; i++ {
 		select {
-		case <-ctx.Done():
+		case <-over:
 			return nil
 		case <-clock.C:
 		}
-		if err := b.conns[i%len(b.conns)].Write(context.WithoutCancel(ctx), websocket.MessageText, frame); err != nil {
+		if err := conns[i%n].Write(context.Background(), websocket.MessageText, frame); err != nil {
 			return err
 		}
 	}
-}
-
-func (b *bare) stop() error {
-	for _, c := range b.conns {
-		if c != nil {
-			_ = c.CloseNow()
-		}
-	}
-	return b.Process.Stop()
 }
 
 // atOnce is how many requests or dials are under way at a time, in baselines.
@@ -166,4 +206,16 @@ func concurrently(count, atOnce int, do func(i int) error) error {
 	return first
 }
 
-func isBareRole(args []string) bool { return len(args) == 5 && strings.HasSuffix(args[1], bareRole) }
+// role runs what this program was started for by itself, if it was.
+func role(args []string) (run func() error, ok bool) {
+	if len(args) != 5 {
+		return nil, false
+	}
+	switch args[1] {
+	case bareRole:
+		return func() error { return serveBare(args[2], args[3], args[4]) }, true
+	case clientsRole:
+		return func() error { return connectBare(args[2], args[3], args[4]) }, true
+	}
+	return nil, false
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -45,6 +46,9 @@ func idle(w *world) ([]row, error) {
 		below("API writes of a quiet fleet but Leases", fmt.Sprintf("%d in %s", writes.Total()-leases, window), float64(writes.Total()-leases), 0, "0"),
 	}
 	rows[3].note = fmt.Sprintf("%d renewals of Leases", leases)
+	if writes.Total() > leases {
+		rows[3].note = strings.Join(strings.Fields(strings.ReplaceAll(writes.String(), "\n", ";")), " ") // what it was that should not be
+	}
 	return rows, nil
 }
 
@@ -61,15 +65,7 @@ func (w *world) idleBare() (memory size, used time.Duration, err error) {
 	if _, err := b.dial(w.ctx, w.count); err != nil {
 		return 0, 0, err
 	}
-	ctx, cancel := context.WithCancel(w.ctx)
-	beating := make(chan error, 1)
-	go func() { beating <- b.beat(ctx, heartbeat) }()
-	used, err = watched(w.ctx, []int{b.PID()})
-	cancel()
-	if beatErr := <-beating; err == nil {
-		err = beatErr
-	}
-	if err != nil {
+	if used, err = watched(w.ctx, []int{b.PID()}); err != nil {
 		return 0, 0, err
 	}
 	memory, err = resident(b.PID())

@@ -32,9 +32,12 @@ var scenes = []scene{
 }
 
 func main() {
-	if isBareRole(os.Args) {
-		fmt.Fprintln(os.Stderr, serveBare(os.Args[2], os.Args[3], os.Args[4]))
-		os.Exit(1)
+	if run, ok := role(os.Args); ok {
+		if err := run(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	agents := flag.Int("agents", 2000, "simulated agents")
 	page := flag.String("page", "", "file whose tables, between the marks of this program, are written anew")

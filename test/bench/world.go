@@ -79,6 +79,11 @@ func (w *world) settle() error {
 			Includes: []string{"/srv/data-" + fmt.Sprint(i)}, Excludes: []string{"*.cache", "/srv/*/tmp"}, Retention: &v1alpha1.Retention{KeepDaily: 7},
 		}})
 	}
+	// Without one, the default would run its operations by the clock: with a thousand Hosts there is always one that is due.
+	objects = append(objects, &v1alpha1.RepoMaintenance{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "maintenance"}, Spec: v1alpha1.RepoMaintenanceSpec{
+		Selector: v1alpha1.Selector{HostSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"role": "web"}}},
+		Forget:   &v1alpha1.Cadence{Cron: rarely}, Check: &v1alpha1.CheckCadence{Cadence: v1alpha1.Cadence{Cron: rarely}},
+	}})
 	for i := range schedules {
 		s := &v1alpha1.Schedule{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: scheduleName(i)}, Spec: v1alpha1.ScheduleSpec{Cron: rarely}}
 		for g := i; g < groups; g += schedules {

@@ -24,53 +24,58 @@ type Lane[T any] struct {
 	queue   []T
 	running bool
 	ended   bool
-	room    chan struct{}
+	// room is there once a Put has had to wait.
+	room chan struct{}
 }
 
 // New returns a lane of at most limit waiting items. merge, when it is not nil, tells whether an item that waits can be replaced by the
 // next one.
 func New[T any](limit int, handle func(T), merge func(waiting, next T) bool) *Lane[T] {
-	return &Lane[T]{limit: limit, handle: handle, merge: merge, room: make(chan struct{}, 1)}
+	return &Lane[T]{limit: limit, handle: handle, merge: merge}
 }
 
 // Put queues an item. It blocks while the lane is full, until ctx ends.
 func (l *Lane[T]) Put(ctx context.Context, item T) error {
 	for {
-		taken, err := l.try(item)
-		if taken || err != nil {
+		room, err := l.try(item)
+		if room == nil || err != nil {
 			return err
 		}
 		select {
-		case <-l.room:
+		case <-room:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-func (l *Lane[T]) try(item T) (bool, error) {
+// try queues an item, or returns what tells when there may be room for it.
+func (l *Lane[T]) try(item T) (<-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
-		return false, ErrEnded
+		return nil, ErrEnded
 	}
 	if l.merge != nil {
 		for i := range l.queue {
 			if l.merge(l.queue[i], item) {
 				l.queue[i] = item
-				return true, nil
+				return nil, nil
 			}
 		}
 	}
 	if len(l.queue) >= l.limit {
-		return false, nil
+		if l.room == nil {
+			l.room = make(chan struct{}, 1)
+		}
+		return l.room, nil
 	}
 	l.queue = append(l.queue, item)
 	if !l.running {
 		l.running = true
 		go l.run()
 	}
-	return true, nil
+	return nil, nil
 }
 
 func (l *Lane[T]) run() {

@@ -1,4 +1,4 @@
-// Package coalesce makes one look of many events: an object that sums up over many others is reconciled at once when it has been quiet, and then
+// Package coalesce makes one look of many events: an object that sums up over many others is reconciled soon when it has been quiet, and then
 // at most once per spacing, however many events come.
 //
 // # Use
@@ -6,12 +6,16 @@
 //	var looks coalesce.Coalescer
 //	builder.Watches(&v1alpha1.Host{}, looks.Handler(clock, spacing, func(before, after client.Object) []ctrl.Request { … }))
 //	looks.Ran(req.NamespacedName, clock.Now(), len(hosts))    // in Reconcile, with the number of what it sums up over
+//	wait := looks.Settle(req.NamespacedName, coalesce.FallsBehind(…), clock.Now())
 //	again, written, err := coalesce.Write(ctx, client, base, object)
 //
 // # Internals
 //
-// The first event after a pause is enqueued at once, so that a person who watches one Host sees it now; those that follow are enqueued for the end of the spacing,
-// where the work queue holds each object once. Ran is told of every reconciliation, whatever led to it. An object that is gone is forgotten by Forget.
+// The first event after a pause is enqueued at once where the object is about one other, so that a person who watches one Host sees it now. The more others there
+// are, the longer it waits, up to a quarter of the spacing: what passes (a set that is published to one of a thousand Hosts, and applied a moment later) then is one
+// look that finds nothing to write, not two writes. Events that follow are enqueued for the end of the spacing, where the work queue holds each object once. Ran is
+// told of every reconciliation, whatever led to it. An object that is gone is forgotten by Forget. In the same way Settle keeps back, for a moment, the news that a
+// change is not applied yet.
 //
 // # Locks
 //
@@ -55,6 +59,8 @@ func (s Spacing) of(members int) time.Duration {
 type Coalescer struct {
 	mu   sync.Mutex
 	last map[types.NamespacedName]look
+	// behind is since when each of those that Settle was told of is so.
+	behind map[types.NamespacedName]time.Time
 }
 
 type look struct {
@@ -77,9 +83,10 @@ func (c *Coalescer) Forget(name types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.last, name)
+	delete(c.behind, name)
 }
 
-// After is how long to wait with the next look at an object; 0 for not at all.
+// After is how long to wait with the next look at an object, about which there is news; 0 for not at all.
 func (c *Coalescer) After(name types.NamespacedName, spacing Spacing, now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,9 +94,9 @@ func (c *Coalescer) After(name types.NamespacedName, spacing Spacing, now time.T
 	if !ok {
 		return 0
 	}
-	wait := spacing.of(last.members)
+	wait, first := spacing.of(last.members), spacing.of(last.members-1)/4
 	// A clock that was set back makes nobody wait longer.
-	return min(max(last.at.Add(wait).Sub(now), 0), wait)
+	return min(max(last.at.Add(wait).Sub(now), first, 0), wait)
 }
 
 // Itself is for Handler: an object whose status was written.

@@ -26,7 +26,7 @@ func TestAfter(t *testing.T) {
 		want time.Duration
 	}{
 		{"what was never looked at is looked at at once", time.Time{}, 0},
-		{"so is what was quiet for long", now.Add(-time.Minute), 0},
+		{"what was quiet for long waits for what else may come", now.Add(-time.Minute), 1250 * time.Millisecond},
 		{"what was looked at just now waits for the whole spacing", now, 5 * time.Second},
 		{"and otherwise for the rest of it", now.Add(-2 * time.Second), 3 * time.Second},
 		{"a clock that was set back makes nobody wait longer", now.Add(time.Hour), 5 * time.Second},
@@ -44,6 +44,17 @@ func TestAfter(t *testing.T) {
 				t.Errorf("after it was forgotten it waits %v", got)
 			}
 		})
+	}
+}
+
+func TestNewsAboutOneAreLookedAtAtOnce(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for members, want := range map[int]time.Duration{0: 0, 1: 0, 2: 5 * time.Millisecond, 11: 50 * time.Millisecond, 1000: 500 * time.Millisecond} {
+		var c Coalescer
+		c.Ran(name, now.Add(-time.Minute), members)
+		if got := c.After(name, Acks, now); got != want {
+			t.Errorf("with %d members, the first news after a pause wait %v, want %v", members, got, want)
+		}
 	}
 }
 
@@ -117,5 +128,59 @@ func TestWhatIsMappedIsAskedAboutBothSidesOfAChange(t *testing.T) {
 	}
 	if !slices.Equal(q.added, []time.Duration{0, time.Second, time.Second, time.Second}) {
 		t.Errorf("enqueued after %v", q.added)
+	}
+}
+
+func TestFallsBehind(t *testing.T) {
+	summary := func(matched, applied int32) *v1alpha1.FleetSummary {
+		return &v1alpha1.FleetSummary{HostsMatched: matched, HostsApplied: applied}
+	}
+	for _, test := range []struct {
+		test          string
+		before, after *v1alpha1.FleetSummary
+		newGeneration bool
+		want          bool
+	}{
+		{"everything is applied", summary(3, 3), summary(3, 3), false, false},
+		{"everything is, of a new generation", summary(3, 3), summary(3, 3), true, false},
+		{"one is not any more", summary(3, 3), summary(3, 2), false, true},
+		{"one has come", summary(3, 3), summary(4, 3), false, true},
+		{"one is not, as before", summary(3, 2), summary(3, 2), false, false},
+		{"one is not, as before, of a new generation", summary(3, 2), summary(3, 2), true, true},
+		{"one more is", summary(3, 1), summary(3, 2), false, false},
+		{"one that was behind has gone", summary(3, 2), summary(2, 2), false, false},
+	} {
+		t.Run(test.test, func(t *testing.T) {
+			if got := FallsBehind(test.before, test.after, test.newGeneration); got != test.want {
+				t.Errorf("falls behind: %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWhatFallsBehindIsSaidWhenItLasts(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var c Coalescer
+	for _, step := range []struct {
+		after  time.Duration
+		behind bool
+		want   time.Duration
+	}{
+		{0, false, 0},
+		{0, true, settleTime},
+		{50 * time.Millisecond, true, settleTime - 50*time.Millisecond},
+		{settleTime, true, 0},
+		{time.Minute, true, 0}, // a wave that goes on
+		{time.Minute, false, 0},
+		{time.Minute, true, settleTime},
+		{0, true, settleTime}, // the clock was set back
+	} {
+		if got := c.Settle(name, step.behind, now.Add(step.after)); got != step.want {
+			t.Errorf("after %v, behind %v: waits %v, want %v", step.after, step.behind, got, step.want)
+		}
+	}
+	c.Forget(name)
+	if got := c.Settle(name, true, now.Add(time.Hour)); got != settleTime {
+		t.Errorf("after it was forgotten it waits %v", got)
 	}
 }

@@ -26,7 +26,7 @@ const (
 	indexHost     = "selecting.host"
 	indexSelector = "selecting.selector"
 	indexGroup    = "selecting.sourceGroup"
-	// indexRepository leads from maintenance.Key to the Hosts on a repository.
+	// indexRepository leads from maintenance.RepositoryHash to the Hosts on a repository.
 	indexRepository = "selecting.repository"
 	// indexMaintained leads from a Host's name to the RepoMaintenances that name it, and from everyHost to those with a label selector.
 	indexMaintained = "selecting.hostRef"
@@ -37,7 +37,7 @@ func Indexes() []Index {
 	return []Index{
 		{&v1alpha1.Host{}, indexHost, keys(keysOf)},
 		{&v1alpha1.SourceGroup{}, indexSelector, keys(func(g *v1alpha1.SourceGroup) []string { return anchorsOf(g.Spec.Selector) })},
-		{&v1alpha1.Host{}, indexRepository, keys(func(h *v1alpha1.Host) []string { return []string{maintenance.Key(h)} })},
+		{&v1alpha1.Host{}, indexRepository, keys(func(h *v1alpha1.Host) []string { return []string{maintenance.RepositoryHash(h)} })},
 		{&v1alpha1.RepoMaintenance{}, indexMaintained, keys(maintainedKeys)},
 		{&v1alpha1.Schedule{}, indexGroup, keys(func(s *v1alpha1.Schedule) []string { return s.Spec.SourceGroups })},
 	}
@@ -128,28 +128,41 @@ func Sharing(ctx context.Context, reader client.Reader, hosts []v1alpha1.Host) (
 	var found []v1alpha1.Host
 	looked := map[string]bool{}
 	for i := range hosts {
-		key := maintenance.Key(&hosts[i])
-		if looked[key] {
+		hash := maintenance.RepositoryHash(&hosts[i])
+		if looked[hash] {
 			continue
 		}
-		looked[key] = true
-		list := &v1alpha1.HostList{}
-		if err := listBy(ctx, reader, list, hosts[i].Namespace, indexRepository, key); err != nil {
+		looked[hash] = true
+		on, err := OnRepository(ctx, reader, hosts[i].Namespace, hash)
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, list.Items...)
+		found = append(found, on...)
 	}
 	return found, nil
 }
 
-// Maintenances returns the RepoMaintenances of a namespace that may select one of the Hosts: those that name it, and all that select by label.
-func Maintenances(ctx context.Context, reader client.Reader, namespace string, hosts []v1alpha1.Host) ([]v1alpha1.RepoMaintenance, error) {
-	names := []string{everyHost}
+// OnRepository returns the Hosts of a namespace on one repository, by its maintenance.RepositoryHash, those that are being deleted among them.
+func OnRepository(ctx context.Context, reader client.Reader, namespace, hash string) ([]v1alpha1.Host, error) {
+	hosts := &v1alpha1.HostList{}
+	err := listBy(ctx, reader, hosts, namespace, indexRepository, hash)
+	return hosts.Items, err
+}
+
+// Names of Hosts, for Maintenances.
+func Names(hosts []v1alpha1.Host) []string {
+	names := make([]string, len(hosts))
 	for i := range hosts {
-		names = append(names, hosts[i].Name)
+		names[i] = hosts[i].Name
 	}
+	return names
+}
+
+// Maintenances returns the RepoMaintenances of a namespace that may select one of the Hosts with these names, each of them once: those that name it, and all that
+// select by label.
+func Maintenances(ctx context.Context, reader client.Reader, namespace string, hosts []string) ([]v1alpha1.RepoMaintenance, error) {
 	var found []v1alpha1.RepoMaintenance
-	for _, name := range names {
+	for _, name := range append([]string{everyHost}, hosts...) {
 		list := &v1alpha1.RepoMaintenanceList{}
 		if err := listBy(ctx, reader, list, namespace, indexMaintained, name); err != nil {
 			return nil, err

@@ -187,7 +187,7 @@ func TestTheHostsOfARepositoryAreFoundTogether(t *testing.T) {
 	if len(sharing) != 2 || sharing[0].Name != "web-1" || sharing[1].Name != "web-2" {
 		t.Errorf("found %d Hosts, want web-1 and web-2", len(sharing))
 	}
-	found, err := selecting.Maintenances(t.Context(), c, namespace, sharing)
+	found, err := selecting.Maintenances(t.Context(), c, namespace, selecting.Names(sharing))
 	if err != nil {
 		t.Fatal(err)
 	}

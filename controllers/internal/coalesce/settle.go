@@ -1,0 +1,37 @@
+package coalesce
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
+)
+
+// settleTime is how long what has just been changed is left unsaid: an agent that is connected applies a set within less, and then one write tells the end of it.
+const settleTime = 200 * time.Millisecond
+
+// FallsBehind tells whether a summary says that more machines than before do not have yet what they are to have. Of a new generation, that is any.
+func FallsBehind(before, after *v1alpha1.FleetSummary, newGeneration bool) bool {
+	behind := after.HostsMatched - after.HostsApplied
+	return behind > 0 && (newGeneration || behind > before.HostsMatched-before.HostsApplied)
+}
+
+// Settle is how long a summary that FallsBehind is not to be written yet; 0 once it has been so for a while, or is not.
+func (c *Coalescer) Settle(name types.NamespacedName, behind bool, now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !behind {
+		delete(c.behind, name)
+		return 0
+	}
+	since, known := c.behind[name]
+	if !known {
+		if c.behind == nil {
+			c.behind = map[types.NamespacedName]time.Time{}
+		}
+		c.behind[name], since = now, now
+	}
+	// A clock that was set back makes nobody wait longer.
+	return min(max(since.Add(settleTime).Sub(now), 0), settleTime)
+}
