@@ -38,13 +38,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
 	base := group.DeepCopy()
 	err = decide(group, seen, r.Clock)
 	behind := coalesce.FallsBehind(&base.Status.FleetSummary, &group.Status.FleetSummary, base.Status.ObservedGeneration != group.Generation)
 	if wait := r.looks.Settle(req.NamespacedName, behind, r.Clock.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
 	if again, written, patchErr := coalesce.Write(ctx, r.Client, base, group); !written {
 		return again, patchErr
 	}

@@ -5,8 +5,8 @@
 //
 //	var looks coalesce.Coalescer
 //	builder.Watches(&v1alpha1.Host{}, looks.Handler(clock, spacing, func(before, after client.Object) []ctrl.Request { … }))
-//	looks.Ran(req.NamespacedName, clock.Now(), len(hosts))    // in Reconcile, with the number of what it sums up over
-//	wait := looks.Settle(req.NamespacedName, coalesce.FallsBehind(…), clock.Now())
+//	wait := looks.Settle(req.NamespacedName, coalesce.FallsBehind(…), clock.Now())    // in Reconcile; when it is 0:
+//	looks.Ran(req.NamespacedName, clock.Now(), len(hosts))    // with the number of what it sums up over
 //	again, written, err := coalesce.Write(ctx, client, base, object)
 //
 // # Internals
@@ -14,7 +14,7 @@
 // The first event after a pause is enqueued at once where the object is about one other, so that a person who watches one Host sees it now. The more others there
 // are, the longer it waits, up to a quarter of the spacing: what passes (a set that is published to one of a thousand Hosts, and applied a moment later) then is one
 // look that finds nothing to write, not two writes. Events that follow are enqueued for the end of the spacing, where the work queue holds each object once. Ran is
-// told of every reconciliation, whatever led to it. An object that is gone is forgotten by Forget. In the same way Settle keeps back, for a moment, the news that a
+// told of every reconciliation that may write, whatever led to it. An object that is gone is forgotten by Forget. In the same way Settle keeps back, for a moment, the news that a
 // change is not applied yet.
 //
 // # Locks
