@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -176,5 +177,37 @@ func (h *harness) countEvents(reason string) int {
 		default:
 			return n
 		}
+	}
+}
+
+func TestOnlyTheNextRunOfASetThatWasJustPublishedWaits(t *testing.T) {
+	published := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	set := &v1alpha1.ScheduleSet{Spec: v1alpha1.ScheduleSetSpec{Serial: published.UnixMicro()}}
+	schedules := []v1alpha1.HostSchedule{{Name: "nightly"}}
+	for _, test := range []struct {
+		test  string
+		facts *facts
+		after time.Duration
+		host  v1alpha1.HostStatus
+		want  time.Duration
+	}{
+		{"nothing is known", nil, 0, v1alpha1.HostStatus{Schedules: schedules}, 0},
+		{"nothing is published", &facts{}, 0, v1alpha1.HostStatus{Schedules: schedules}, 0},
+		{"the next run is another", &facts{set: set}, 50 * time.Millisecond, v1alpha1.HostStatus{Schedules: schedules, NextRunTime: new(metav1.NewTime(published))}, 150 * time.Millisecond},
+		{"it is for a while", &facts{set: set}, time.Second, v1alpha1.HostStatus{Schedules: schedules}, 0},
+		{"the clock was set back", &facts{set: set}, -time.Hour, v1alpha1.HostStatus{Schedules: schedules}, 0},
+		{"nothing is another", &facts{set: set}, 0, v1alpha1.HostStatus{}, 0},
+		{"something else is too", &facts{set: set}, 0, v1alpha1.HostStatus{Schedules: schedules, ObservedGeneration: 2}, 0},
+		{"something else is", &facts{set: set}, 0, v1alpha1.HostStatus{ObservedGeneration: 2}, 0},
+	} {
+		t.Run(test.test, func(t *testing.T) {
+			host := &v1alpha1.Host{Status: test.host}
+			if got := settles(&v1alpha1.Host{}, host, test.facts, published.Add(test.after)); got != test.want {
+				t.Errorf("waits %v, want %v", got, test.want)
+			}
+			if !equality.Semantic.DeepEqual(host.Status, test.host) {
+				t.Error("it was changed")
+			}
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -17,6 +18,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/credentials"
+	"github.com/restic-manager/restic-manager/controllers/internal/coalesce"
 	"github.com/restic-manager/restic-manager/controllers/internal/tidings"
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
@@ -139,6 +141,9 @@ func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *f
 	base := host.DeepCopy()
 	again := r.setConditions(host, facts, err)
 	host.Status.ObservedGeneration = host.Generation
+	if wait := settles(base, host, facts, r.Clock.Now()); wait > 0 && err == nil {
+		return status.Sooner(status.Sooner(result, again), ctrl.Result{RequeueAfter: wait}), nil
+	}
 	all := newsOf(base, host)
 	var options []status.Option
 	if len(all) > 0 {
@@ -151,6 +156,24 @@ func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *f
 	r.announce(host, all)
 	after, err := status.Result(err)
 	return status.Sooner(status.Sooner(result, again), after), err
+}
+
+// settles is how long a status is not written yet that says nothing new but when the machine runs next, of a set that was published a moment ago: whoever made the
+// change waits for the ack, and this write would be in its way.
+func settles(base, host *v1alpha1.Host, facts *facts, now time.Time) time.Duration {
+	if facts == nil || facts.set == nil {
+		return 0
+	}
+	age := now.Sub(time.UnixMicro(facts.set.Spec.Serial))
+	if age < 0 || age >= coalesce.SettleTime || equality.Semantic.DeepEqual(base.Status.Schedules, host.Status.Schedules) {
+		return 0
+	}
+	rest := host.DeepCopy()
+	rest.Status.Schedules, rest.Status.NextRunTime = base.Status.Schedules, base.Status.NextRunTime
+	if !equality.Semantic.DeepEqual(base.Status, rest.Status) {
+		return 0
+	}
+	return coalesce.SettleTime - age
 }
 
 // asStatus gives a problem with a credentials Secret its place among the errors that say what happens next.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -24,6 +25,9 @@ func Patch(ctx context.Context, c client.Client, base, object client.Object, opt
 	var o options
 	for _, opt := range opts {
 		opt(&o)
+	}
+	if equality.Semantic.DeepEqual(base, object) {
+		return nil // as after most looks, and cheaper to find out than by a patch
 	}
 	data, err := client.MergeFrom(base).Data(object)
 	if err != nil {

@@ -167,20 +167,20 @@ func TestWhatFallsBehindIsSaidWhenItLasts(t *testing.T) {
 		want   time.Duration
 	}{
 		{0, false, 0},
-		{0, true, settleTime},
-		{50 * time.Millisecond, true, settleTime - 50*time.Millisecond},
-		{settleTime, true, 0},
+		{0, true, SettleTime},
+		{50 * time.Millisecond, true, SettleTime - 50*time.Millisecond},
+		{SettleTime, true, 0},
 		{time.Minute, true, 0}, // a wave that goes on
 		{time.Minute, false, 0},
-		{time.Minute, true, settleTime},
-		{0, true, settleTime}, // the clock was set back
+		{time.Minute, true, SettleTime},
+		{0, true, SettleTime}, // the clock was set back
 	} {
 		if got := c.Settle(name, step.behind, now.Add(step.after)); got != step.want {
 			t.Errorf("after %v, behind %v: waits %v, want %v", step.after, step.behind, got, step.want)
 		}
 	}
 	c.Forget(name)
-	if got := c.Settle(name, true, now.Add(time.Hour)); got != settleTime {
+	if got := c.Settle(name, true, now.Add(time.Hour)); got != SettleTime {
 		t.Errorf("after it was forgotten it waits %v", got)
 	}
 }

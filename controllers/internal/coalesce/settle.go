@@ -8,8 +8,8 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
 
-// settleTime is how long what has just been changed is left unsaid: an agent that is connected applies a set within less, and then one write tells the end of it.
-const settleTime = 200 * time.Millisecond
+// SettleTime is how long what has just been changed is left unsaid: an agent that is connected applies a set within less, and then one write tells the end of it.
+const SettleTime = 200 * time.Millisecond
 
 // FallsBehind tells whether a summary says that more machines than before do not have yet what they are to have. Of a new generation, that is any.
 func FallsBehind(before, after *v1alpha1.FleetSummary, newGeneration bool) bool {
@@ -33,5 +33,5 @@ func (c *Coalescer) Settle(name types.NamespacedName, behind bool, now time.Time
 		c.behind[name], since = now, now
 	}
 	// A clock that was set back makes nobody wait longer.
-	return min(max(since.Add(settleTime).Sub(now), 0), settleTime)
+	return min(max(since.Add(SettleTime).Sub(now), 0), SettleTime)
 }
