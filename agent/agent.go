@@ -18,6 +18,7 @@ import (
 	"github.com/restic-manager/restic-manager/agent/delivery"
 	"github.com/restic-manager/restic-manager/agent/desired"
 	"github.com/restic-manager/restic-manager/agent/fires"
+	"github.com/restic-manager/restic-manager/agent/footprint"
 	"github.com/restic-manager/restic-manager/agent/job"
 	"github.com/restic-manager/restic-manager/agent/outbox"
 	"github.com/restic-manager/restic-manager/agent/query"
@@ -213,6 +214,8 @@ func (a *Agent) Run(ctx context.Context) {
 	var parts, talking sync.WaitGroup
 	parts.Go(func() { a.followSets(ctx) })
 	parts.Go(func() { _ = a.cron.Run(ctx) })
+	small := footprint.Keeper{Clock: clock.Real{}, Busy: func() bool { return len(a.jobs.Running()) > 0 }}
+	parts.Go(func() { small.Run(ctx) })
 
 	// The session outlives ctx, so that the last results can still be sent.
 	talk, hangUp := context.WithCancel(context.WithoutCancel(ctx))

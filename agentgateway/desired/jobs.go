@@ -49,7 +49,7 @@ func (p *Pusher) jobs(ctx context.Context, host wire.HostRef, s *sent) error {
 	return nil
 }
 
-// forget keeps what a long session remembers in proportion to the jobs there are.
+// mark notes what was sent.
 func mark(known *map[string]bool, uid string) {
 	if *known == nil {
 		*known = map[string]bool{}
@@ -57,6 +57,7 @@ func mark(known *map[string]bool, uid string) {
 	(*known)[uid] = true
 }
 
+// forget keeps what a long session remembers in proportion to the jobs there are.
 func forget(known, present map[string]bool) {
 	for uid := range known {
 		if !present[uid] {

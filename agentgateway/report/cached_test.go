@@ -27,7 +27,7 @@ func (r *reads) Get(ctx context.Context, name client.ObjectKey, object client.Ob
 
 func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.T) {
 	f := newFixture(t)
-	cache, live := &reads{Reader: f.client}, &reads{Reader: f.client}
+	cache, live := &reads{Reader: slimmed{f.client}}, &reads{Reader: f.client}
 	w := NewWriter(Options{Client: f.client, Live: live, Cache: cache, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
 
 	record, err := w.Connect(t.Context(), f.newcomer(1, "p1"))

@@ -56,7 +56,7 @@ func TestAnOlderConnectionThatIsWrittenLateNeverWins(t *testing.T) {
 		// Between this replica's read and its write the agent has moved on.
 		return errorOf(other.Connect(t.Context(), f.newcomer(6, "p1")))
 	}
-	late := NewWriter(Options{Client: slow, Live: f.client, Cache: f.client, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
+	late := NewWriter(Options{Client: slow, Live: f.client, Cache: slimmed{f.client}, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
 	refusal(t, errorOf(late.Connect(t.Context(), f.newcomer(5, "p1"))), wire.CodeStaleSession)
 	if got := f.set().Status.Connection; got.Session != 6 || got.Gateway != "gw-2" {
 		t.Errorf("connection is %+v", got)

@@ -41,5 +41,6 @@
 //
 // # Locks
 //
-// None but that of the Stream's lane; a Stream's other fields belong to the goroutine that works it off.
+// That of the Stream's lane, and Stream.mu for what End and the goroutine that works the lane off share; its other fields belong to that goroutine. A turn (Writer.turns)
+// is held while one message is stored, and by nobody who waits for another: neither for a pace nor between two attempts.
 package report

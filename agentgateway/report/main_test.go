@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/restic-manager/restic-manager/agentgateway/internal/slim"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/test/env"
@@ -65,6 +66,20 @@ func (m *meter) wrote() map[string]int {
 	return out
 }
 
+// slimmed reads as the gateway's cache does.
+type slimmed struct{ client.Reader }
+
+var objects slim.Objects
+
+// Get implements client.Reader.
+func (s slimmed) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if err := s.Reader.Get(ctx, key, object, options...); err != nil {
+		return err
+	}
+	_, err := objects.Set(object)
+	return err
+}
+
 // fixture is one Host with its set, and a Writer.
 type fixture struct {
 	*Writer
@@ -108,7 +123,7 @@ func newFixture(t *testing.T) *fixture {
 
 // replica is another gateway on the same API server.
 func (f *fixture) replica(name string, c clock.Clock) *Writer {
-	return NewWriter(Options{Client: f.client, Live: f.client, Cache: f.client, Gateway: name, Clock: c, Meter: f.meter,
+	return NewWriter(Options{Client: f.client, Live: f.client, Cache: slimmed{f.client}, Gateway: name, Clock: c, Meter: f.meter,
 		Logger: slog.New(slog.DiscardHandler)})
 }
 

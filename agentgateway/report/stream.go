@@ -128,12 +128,13 @@ func (st *Stream) begin() (context.Context, context.CancelFunc) {
 func (st *Stream) handle(it item) {
 	ctx, done := st.begin()
 	defer done()
-	if _, often := it.message.(*wire.JobProgress); !often && !st.pace(ctx) {
+	// Waiting for its own pace, a host holds nobody else up: its turn comes after that.
+	if !st.due(it) || !st.pace(ctx) {
 		return
 	}
 	wait := firstRetry
 	for {
-		err := st.store(ctx, it)
+		err := st.turn(ctx, it)
 		if err == nil || ctx.Err() != nil || st.settle(it, err) {
 			return
 		}
@@ -142,6 +143,19 @@ func (st *Stream) handle(it item) {
 			return
 		}
 		wait = min(2*wait, lastRetry)
+	}
+}
+
+// turn stores one message when it is this one's turn, which ends when the API server does not answer.
+func (st *Stream) turn(ctx context.Context, it item) error {
+	select {
+	case st.w.turns <- struct{}{}:
+		defer func() { <-st.w.turns }()
+		ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+		defer cancel()
+		return st.store(ctx, it)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -194,26 +208,28 @@ func (st *Stream) store(ctx context.Context, it item) error {
 	return nil
 }
 
-// progress writes what is worth a write: the first, what began or ceased to be retried, each attempt, and the rest every 10 s.
-func (st *Stream) progress(ctx context.Context, m *wire.JobProgress, received time.Time) error {
+// due tells whether a message is worth a write. Of a job's progress that is the first, what began or ceased to be retried, each attempt, and the rest every 10 s.
+func (st *Stream) due(it item) bool {
+	m, often := it.message.(*wire.JobProgress)
+	if !often {
+		return true
+	}
 	if m.Job.HostJob == "" {
-		return nil
+		return false
 	}
 	last, known := st.shown[m.Job.JobID]
-	retrying := m.Retrying != ""
-	if known && last.retrying == retrying && last.attempt == m.Attempt && received.Sub(last.at) < progressEvery {
-		return nil
-	}
-	if !st.pace(ctx) {
-		return ctx.Err()
-	}
+	return !known || last.retrying != (m.Retrying != "") || last.attempt != m.Attempt || it.received.Sub(last.at) >= progressEvery
+}
+
+// progress writes a job's progress that is due.
+func (st *Stream) progress(ctx context.Context, m *wire.JobProgress, received time.Time) error {
 	if err := st.w.progress(ctx, st.s, m, received); err != nil {
 		return err
 	}
 	if st.shown == nil || len(st.shown) > 100 { // bounded, whatever ids the machine makes up
 		st.shown = map[string]shown{}
 	}
-	st.shown[m.Job.JobID] = shown{received, retrying, m.Attempt}
+	st.shown[m.Job.JobID] = shown{received, m.Retrying != "", m.Attempt}
 	return nil
 }
 

@@ -407,7 +407,7 @@ func TestReportsAreAckedInOrderAndOnlyWhenTheyAreStored(t *testing.T) {
 		}
 		return nil
 	}
-	w := NewWriter(Options{Client: flaky, Live: f.client, Cache: f.client, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
+	w := NewWriter(Options{Client: flaky, Live: f.client, Cache: slimmed{f.client}, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
 	p := newPeer()
 	st := w.NewStream(s, p)
 	defer st.End()
@@ -478,7 +478,7 @@ func TestAReportThatTheAPIServerNeverTakesIsDiscarded(t *testing.T) {
 	f := newFixture(t)
 	s := f.connect(1, "p1")
 	picky := &interceptor{Client: f.client, beforePatch: func(client.Object) error { return apierrors.NewBadRequest("no") }}
-	w := NewWriter(Options{Client: picky, Live: f.client, Cache: f.client, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
+	w := NewWriter(Options{Client: picky, Live: f.client, Cache: slimmed{f.client}, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
 	p := newPeer()
 	st := w.NewStream(s, p)
 	defer st.End()

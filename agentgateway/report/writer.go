@@ -49,6 +49,8 @@ type Options struct {
 type Writer struct {
 	o    Options
 	pace *pace.Limits
+	// turns bounds the messages that are being stored: when ten thousand machines answer at once, more requests under way make the API server slower for everybody.
+	turns chan struct{}
 }
 
 // What one host may have written: a backlog of some days at once, and then a result every half second. It holds across its sessions.
@@ -57,8 +59,16 @@ const (
 	paceBurst     = 300
 )
 
+// maxTurns is how many messages of all hosts are stored at once, turnTimeout how long one may take.
+const (
+	maxTurns    = 64
+	turnTimeout = time.Minute
+)
+
 // NewWriter returns a Writer.
-func NewWriter(o Options) *Writer { return &Writer{o: o, pace: pace.New(pacePerSecond, paceBurst)} }
+func NewWriter(o Options) *Writer {
+	return &Writer{o: o, pace: pace.New(pacePerSecond, paceBurst), turns: make(chan struct{}, maxTurns)}
+}
 
 // Session is who says it.
 type Session struct {

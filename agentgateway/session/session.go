@@ -33,7 +33,7 @@ type Session struct {
 	applied string
 	skew    time.Duration
 	// welcomed: the reader is in serve.
-	welcomed bool
+	welcomed atomic.Bool
 
 	// last is when the newest frame came, in Unix nanoseconds.
 	last  atomic.Int64
@@ -174,9 +174,9 @@ func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 // typePing is what pings are counted as.
 const typePing wire.Type = "ping"
 
-// pinged takes a ping for the heartbeat that it is once the agent was welcomed. It is called by the reader, inside Reader, and has the pong sent.
+// pinged takes a ping for the heartbeat that it is once the agent was welcomed and until the session is closed, and has the pong sent. It is called by whoever reads.
 func (s *Session) pinged(context.Context, []byte) bool {
-	if !s.welcomed {
+	if !s.welcomed.Load() || s.cause.Load() != nil {
 		return true
 	}
 	s.server.o.Meter.FrameIn(typePing)
@@ -219,7 +219,7 @@ func cut(text string, limit int) string {
 
 // serve reads until the session ends, and returns why.
 func (s *Session) serve() error {
-	s.welcomed = true
+	s.welcomed.Store(true)
 	for {
 		message, err := s.read(s.server.o.Idle)
 		if reason := s.cause.Load(); reason != nil {

@@ -9,10 +9,12 @@ import (
 	// A container image may have no zone database, and time zones of Schedules must mean the same everywhere.
 	_ "time/tzdata"
 
+	"github.com/restic-manager/restic-manager/internal/memlimit"
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 func main() {
+	memlimit.Heed()
 	if err := newCommand().ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
 		fmt.Fprintln(os.Stderr, "restic-manager-controller:", err)
 		os.Exit(1)

@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/restic-manager/restic-manager/agentgateway"
 	"github.com/restic-manager/restic-manager/agentgateway/install"
+	"github.com/restic-manager/restic-manager/internal/memlimit"
 	"github.com/restic-manager/restic-manager/internal/version"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -31,6 +32,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
+	memlimit.Heed()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil {

@@ -159,7 +159,7 @@ func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *f
 }
 
 // settles is how long a status is not written yet that says nothing new but when the machine runs next, of a set that was published a moment ago: whoever made the
-// change waits for the ack, and this write would be in its way.
+// change waits for the ack, and this write would be in its way. While sets are published more often than that, it waits.
 func settles(base, host *v1alpha1.Host, facts *facts, now time.Time) time.Duration {
 	if facts == nil || facts.set == nil {
 		return 0

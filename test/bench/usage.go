@@ -90,6 +90,19 @@ func (w *world) shares() (*shares, error) {
 	return s, nil
 }
 
+// ofServer is what API server and etcd have used together: what a change costs them, on whatever machines they run.
+func (s *shares) ofServer() (time.Duration, error) {
+	var sum time.Duration
+	for _, name := range []string{"kube-apiserver", "etcd"} {
+		used, err := cpu(s.pids[name])
+		if err != nil {
+			return 0, err
+		}
+		sum += used - s.before[name]
+	}
+	return sum, nil
+}
+
 // String is a list, the greatest first.
 func (s *shares) String() string {
 	type part struct {

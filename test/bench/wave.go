@@ -20,7 +20,7 @@ const waves = 3
 // wave measures the change of a SourceGroup that touches every Host: until every agent has applied it and status says so; against the writes that this took,
 // made by a bare client on copies of the same objects.
 func wave(w *world) ([]row, error) {
-	var ours, bare []time.Duration
+	var ours, bare, ourServer, bareServer []time.Duration
 	var writes env.Writes
 	for i := range waves {
 		mark, err := w.CP.AuditMark()
@@ -35,7 +35,11 @@ func wave(w *world) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		ours = append(ours, took)
+		served, err := used.ofServer()
+		if err != nil {
+			return nil, err
+		}
+		ours, ourServer = append(ours, took), append(ourServer, served)
 		if writes, err = w.writes(mark); err != nil {
 			return nil, err
 		}
@@ -48,12 +52,18 @@ func wave(w *world) ([]row, error) {
 			return nil, err
 		}
 		w.logf("bare writes took %s (CPU: %s)", span(took), used)
-		bare = append(bare, took)
+		if served, err = used.ofServer(); err != nil {
+			return nil, err
+		}
+		bare, bareServer = append(bare, took), append(bareServer, served)
 	}
 	a, b := quantile(ours, 50), quantile(bare, 50)
 	r := within("a SourceGroup change for all, until applied in status", span(a), span(b), ratio(a, b), 1.3)
 	r.note = fmt.Sprintf("%.2f writes per Host; %.0f Hosts a second", float64(writes.Total())/float64(w.count), float64(w.count)/a.Seconds())
-	return []row{r}, nil
+	ofUs, ofBare := quantile(ourServer, 50), quantile(bareServer, 50)
+	server := row{what: "CPU of API server and etcd for it", ours: span(ofUs).String(), baseline: span(ofBare).String(), ratio: ratio(ofUs, ofBare)}
+	server.note = "with the watches that it serves"
+	return []row{r, server}, nil
 }
 
 // changeAll changes what a group includes, and waits.

@@ -10,7 +10,7 @@
 //
 // # Internals
 //
-// What is applied to the cluster is config/crd, config/rbac and config/admission as they stand, so that the programs run with exactly
+// What is applied to the cluster is config/crd, config/rbac, config/admission and config/flowcontrol as they stand, so that the programs run with exactly
 // the permissions that are shipped; and config/webhook, by which the API server asks the controllers on loopback instead of through a Service. The stack is
 // ready when the webhook answers. Agents reach the gateway replicas through a Balancer, a TCP relay that a test can point elsewhere
 // or cut; the playground has one replica and no balancer. Everything is a child process that ends with this one, unless Detach is set.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/controllers/signing"
+	"github.com/restic-manager/restic-manager/internal/memlimit"
 	"github.com/restic-manager/restic-manager/test/env"
 )
 
@@ -136,11 +137,11 @@ func (s *Stack) startRestServers(ctx context.Context) (err error) {
 
 // deploy applies what the programs need in the cluster.
 func (s *Stack) deploy(ctx context.Context) error {
-	s.Log("applying CRDs, RBAC and admission policies")
+	s.Log("applying CRDs, RBAC, admission policies and flow control")
 	if _, err := s.CP.KubectlInput(ctx, s.CP.AdminKubeconfig, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+Namespace+"}\n", "apply", "-f", "-"); err != nil {
 		return err
 	}
-	for _, dir := range []string{"config/crd", "config/rbac", "config/admission"} {
+	for _, dir := range []string{"config/crd", "config/rbac", "config/admission", "config/flowcontrol"} {
 		if _, err := s.CP.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(s.root, dir)); err != nil {
 			return fmt.Errorf("apply %s: %w", dir, err)
 		}
@@ -235,7 +236,7 @@ func freeAddress() (string, error) {
 func (s *Stack) program(binary, name string, args []string, probePort int) env.Command {
 	return env.Command{
 		Name: name, Path: filepath.Join(s.BinDir, binary), Args: args, Dir: s.Dir,
-		Env:     []string{"PATH=/usr/bin:/bin"},
+		Env:     []string{"PATH=/usr/bin:/bin", memlimit.Env + "=" + strconv.Itoa(512<<20)}, // as in config/manager
 		LogFile: s.LogFile(name), PIDFile: filepath.Join(s.Dir, "run", name+".pid"),
 		Ready: httpReady(fmt.Sprintf("http://127.0.0.1:%d/readyz", probePort)), Detach: s.Detach, Log: s.Log,
 	}

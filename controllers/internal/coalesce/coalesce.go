@@ -37,7 +37,7 @@ import (
 )
 
 // Spacing is the least time between two looks at an object: Each for each object that it sums up over, since as many events may follow one change; Max
-// at most.
+// at most, or perMember for each of them where they are very many.
 type Spacing struct{ Each, Max time.Duration }
 
 // Spacings of summaries.
@@ -48,9 +48,13 @@ var (
 	Acks = Spacing{Each: 20 * time.Millisecond, Max: 2 * time.Second}
 )
 
+// perMember bounds what looks cost: one takes some 15 µs for each object that it sums up over, and many groups may be over the same ones.
+const perMember = time.Millisecond
+
 func (s Spacing) of(members int) time.Duration {
-	if members > int(s.Max/s.Each) {
-		return s.Max
+	most := max(s.Max, perMember*time.Duration(members))
+	if members > int(most/s.Each) {
+		return most
 	}
 	return s.Each * time.Duration(members)
 }

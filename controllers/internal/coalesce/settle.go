@@ -26,12 +26,11 @@ func (c *Coalescer) Settle(name types.NamespacedName, behind bool, now time.Time
 		return 0
 	}
 	since, known := c.behind[name]
-	if !known {
+	if !known || now.Before(since) { // a clock that was set back makes nobody wait for long
 		if c.behind == nil {
 			c.behind = map[types.NamespacedName]time.Time{}
 		}
 		c.behind[name], since = now, now
 	}
-	// A clock that was set back makes nobody wait longer.
-	return min(max(since.Add(SettleTime).Sub(now), 0), SettleTime)
+	return max(since.Add(SettleTime).Sub(now), 0)
 }
