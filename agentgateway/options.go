@@ -54,7 +54,7 @@ type Options struct {
 	ConnectRate    float64
 	ConnectBurst   int
 
-	// Workers is how many agents are brought up to date at once. Default 16. Admissions is how many connections are written at once. Default 64.
+	// Workers is how many agents are brought up to date at once. Default 16. Admissions is how many connections are written at once. Default 16.
 	Workers    int
 	Admissions int
 	// MaxStreams is how many answers are collected at once. Default 128, each of which may take wire.StreamWindow of memory. QueryWait is how long a query may
@@ -101,7 +101,7 @@ func (o *Options) complete() error {
 		o.Workers = 16
 	}
 	if o.Admissions == 0 {
-		o.Admissions = 64
+		o.Admissions = 16 // a slow API server only gets slower by more
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}

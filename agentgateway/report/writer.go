@@ -61,7 +61,7 @@ const (
 
 // maxTurns is how many messages of all hosts are stored at once, turnTimeout how long one may take.
 const (
-	maxTurns    = 64
+	maxTurns    = 16
 	turnTimeout = time.Minute
 )
 
