@@ -180,10 +180,22 @@ func (h *harness) countEvents(reason string) int {
 	}
 }
 
-func TestOnlyTheNextRunOfASetThatWasJustPublishedWaits(t *testing.T) {
+func TestWhatIsAboutToChangeAgainWaits(t *testing.T) {
 	published := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	set := &v1alpha1.ScheduleSet{Spec: v1alpha1.ScheduleSetSpec{Serial: published.UnixMicro()}}
 	schedules := []v1alpha1.HostSchedule{{Name: "nightly"}}
+	current := func(reason, message string) []metav1.Condition {
+		return []metav1.Condition{{Type: v1alpha1.ConditionBackupsCurrent, Status: metav1.ConditionTrue, Reason: reason, Message: message}}
+	}
+	ended := []v1alpha1.SourceGroupResult{{Name: "etc", FinishTime: new(metav1.NewTime(published.Add(-time.Hour)))}, {Name: "home", FinishTime: new(metav1.NewTime(published))}}
+	before := v1alpha1.HostStatus{Conditions: current("Current", "waiting for etc, home"), SourceGroups: ended}
+	with := func(change func(*v1alpha1.HostStatus)) v1alpha1.HostStatus {
+		after := before.DeepCopy()
+		change(after)
+		return *after
+	}
+	message := func(s *v1alpha1.HostStatus) { s.Conditions = current("Current", "waiting for etc") }
+	next := func(s *v1alpha1.HostStatus) { s.Schedules, s.NextRunTime = schedules, new(metav1.NewTime(published)) }
 	for _, test := range []struct {
 		test  string
 		facts *facts
@@ -191,21 +203,27 @@ func TestOnlyTheNextRunOfASetThatWasJustPublishedWaits(t *testing.T) {
 		host  v1alpha1.HostStatus
 		want  time.Duration
 	}{
-		{"nothing is known", nil, 0, v1alpha1.HostStatus{Schedules: schedules}, 0},
-		{"nothing is published", &facts{}, 0, v1alpha1.HostStatus{Schedules: schedules}, 0},
-		{"the next run is another", &facts{set: set}, 50 * time.Millisecond, v1alpha1.HostStatus{Schedules: schedules, NextRunTime: new(metav1.NewTime(published))}, 150 * time.Millisecond},
-		{"it is for a while", &facts{set: set}, time.Second, v1alpha1.HostStatus{Schedules: schedules}, 0},
-		{"the clock was set back", &facts{set: set}, -time.Hour, v1alpha1.HostStatus{Schedules: schedules}, 0},
-		{"nothing is another", &facts{set: set}, 0, v1alpha1.HostStatus{}, 0},
-		{"something else is too", &facts{set: set}, 0, v1alpha1.HostStatus{Schedules: schedules, ObservedGeneration: 2}, 0},
-		{"something else is", &facts{set: set}, 0, v1alpha1.HostStatus{ObservedGeneration: 2}, 0},
+		{"nothing is known", nil, 0, with(next), 0},
+		{"nothing is published", &facts{}, 0, with(next), 0},
+		{"the next run is another", &facts{set: set}, 50 * time.Millisecond, with(next), 150 * time.Millisecond},
+		{"it is for a while", &facts{set: set}, time.Second, with(next), 0},
+		{"the clock was set back", &facts{set: set}, -time.Hour, with(next), 0},
+		{"nothing is another", &facts{set: set}, 0, before, 0},
+		{"something else is too", &facts{set: set}, 0, with(func(s *v1alpha1.HostStatus) { next(s); s.ObservedGeneration = 2 }), 0},
+		{"something else is", &facts{set: set}, 0, with(func(s *v1alpha1.HostStatus) { s.ObservedGeneration = 2 }), 0},
+		{"another group is named after a result", &facts{set: set}, 10 * time.Second, with(message), 20 * time.Second},
+		{"it is for a while", &facts{set: set}, 30 * time.Second, with(message), 0},
+		{"another reason", &facts{set: set}, time.Second, with(func(s *v1alpha1.HostStatus) { s.Conditions = current("Overdue", "etc") }), 0},
+		{"both", &facts{set: set}, 100 * time.Millisecond, with(func(s *v1alpha1.HostStatus) { message(s); next(s) }), 100 * time.Millisecond},
+		{"both, and one is for a while", &facts{set: set}, time.Second, with(func(s *v1alpha1.HostStatus) { message(s); next(s) }), 0},
 	} {
 		t.Run(test.test, func(t *testing.T) {
 			host := &v1alpha1.Host{Status: test.host}
-			if got := settles(&v1alpha1.Host{}, host, test.facts, published.Add(test.after)); got != test.want {
+			unchanged := host.DeepCopy()
+			if got := settles(&v1alpha1.Host{Status: before}, host, test.facts, published.Add(test.after)); got != test.want {
 				t.Errorf("waits %v, want %v", got, test.want)
 			}
-			if !equality.Semantic.DeepEqual(host.Status, test.host) {
+			if !equality.Semantic.DeepEqual(host, unchanged) {
 				t.Error("it was changed")
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -158,22 +159,49 @@ func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *f
 	return status.Sooner(status.Sooner(result, again), after), err
 }
 
-// settles is how long a status is not written yet that says nothing new but when the machine runs next, of a set that was published a moment ago: whoever made the
-// change waits for the ack, and this write would be in its way. While sets are published more often than that, it waits.
+// messageRest is how long after a result a message of BackupsCurrent stays that says the same of fewer or more groups: those of one run end one after another.
+const messageRest = 30 * time.Second
+
+// settles is how long a status is not written yet that says nothing new but what is about to change again: when the machine runs next, of a set that was published a
+// moment ago (whoever made the change waits for the ack, and this write would be in its way; while sets are published more often than that, it waits); and which groups
+// BackupsCurrent names, while the groups of a run succeed.
 func settles(base, host *v1alpha1.Host, facts *facts, now time.Time) time.Duration {
-	if facts == nil || facts.set == nil {
-		return 0
-	}
-	age := now.Sub(time.UnixMicro(facts.set.Spec.Serial))
-	if age < 0 || age >= coalesce.SettleTime || equality.Semantic.DeepEqual(base.Status.Schedules, host.Status.Schedules) {
+	if facts == nil {
 		return 0
 	}
 	rest := host.DeepCopy()
-	rest.Status.Schedules, rest.Status.NextRunTime = base.Status.Schedules, base.Status.NextRunTime
-	if !equality.Semantic.DeepEqual(base.Status, rest.Status) {
+	var waits []time.Duration
+	if facts.set != nil && !equality.Semantic.DeepEqual(base.Status.Schedules, host.Status.Schedules) {
+		rest.Status.Schedules, rest.Status.NextRunTime = base.Status.Schedules, base.Status.NextRunTime
+		waits = append(waits, remaining(coalesce.SettleTime, time.UnixMicro(facts.set.Spec.Serial), now))
+	}
+	was, is := condition(base, v1alpha1.ConditionBackupsCurrent), condition(rest, v1alpha1.ConditionBackupsCurrent)
+	if was != nil && is != nil && was.Status == is.Status && was.Reason == is.Reason && was.Message != is.Message {
+		is.Message = was.Message
+		waits = append(waits, remaining(messageRest, newestResult(host), now))
+	}
+	if len(waits) == 0 || slices.Contains(waits, 0) || !equality.Semantic.DeepEqual(base.Status, rest.Status) {
 		return 0
 	}
-	return coalesce.SettleTime - age
+	return slices.Min(waits)
+}
+
+// remaining is what is left of a span that began at some time; 0 when it is over, or begins in the future.
+func remaining(span time.Duration, began, now time.Time) time.Duration {
+	if age := now.Sub(began); age >= 0 && age < span {
+		return span - age
+	}
+	return 0
+}
+
+func newestResult(host *v1alpha1.Host) time.Time {
+	var newest time.Time
+	for i := range host.Status.SourceGroups {
+		if ended := host.Status.SourceGroups[i].FinishTime; ended != nil && ended.After(newest) {
+			newest = ended.Time
+		}
+	}
+	return newest
 }
 
 // asStatus gives a problem with a credentials Secret its place among the errors that say what happens next.

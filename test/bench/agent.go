@@ -249,6 +249,10 @@ func (w *world) agentAtRest() ([]row, error) {
 		return nil, err
 	}
 	defer func() { _ = m.Stop() }()
+	// It looks once a minute whether it has more than it needs.
+	if err := sleep(w.ctx, time.Minute+heartbeat); err != nil {
+		return nil, err
+	}
 	used, err := watched(w.ctx, []int{m.PID()})
 	if err != nil {
 		return nil, err
