@@ -46,7 +46,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	base := schedule.DeepCopy()
 	err = decide(schedule, seen, r.Clock)
 	behind := coalesce.FallsBehind(&base.Status.FleetSummary, &schedule.Status.FleetSummary, base.Status.ObservedGeneration != schedule.Generation)
-	if wait := r.looks.Settle(req.NamespacedName, behind, r.Clock.Now()); wait > 0 {
+	if wait := r.looks.Settle(req.NamespacedName, behind); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))

@@ -163,6 +163,7 @@ func TestAFireCostsOneWrite(t *testing.T) {
 
 	clk := testingclock.NewFakePassiveClock(noon)
 	r := &Reconciler{Client: selectingtest.Client(t, c), Clock: clk}
+	r.looks.Now = clk.Now
 	reconcile := func() time.Duration {
 		t.Helper()
 		result, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s)})

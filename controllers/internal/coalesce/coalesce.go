@@ -5,7 +5,7 @@
 //
 //	var looks coalesce.Coalescer
 //	builder.Watches(&v1alpha1.Host{}, looks.Handler(clock, spacing, func(before, after client.Object) []ctrl.Request { … }))
-//	wait := looks.Settle(req.NamespacedName, coalesce.FallsBehind(…), clock.Now())    // in Reconcile; when it is 0:
+//	wait := looks.Settle(req.NamespacedName, coalesce.FallsBehind(…))    // in Reconcile; when it is 0:
 //	looks.Ran(req.NamespacedName, clock.Now(), len(hosts))    // with the number of what it sums up over
 //	again, written, err := coalesce.Write(ctx, client, base, object)
 //
@@ -61,6 +61,9 @@ func (s Spacing) of(members int) time.Duration {
 
 // Coalescer knows when each object was reconciled last. The zero value knows nothing yet. Safe for concurrent use.
 type Coalescer struct {
+	// Now is the time for Settle, default time.Now: it must go on as RequeueAfter does, whatever clock decides about what is in the API.
+	Now func() time.Time
+
 	mu   sync.Mutex
 	last map[types.NamespacedName]look
 	// behind is since when each of those that Settle was told of is so.

@@ -175,12 +175,14 @@ func TestWhatFallsBehindIsSaidWhenItLasts(t *testing.T) {
 		{time.Minute, true, SettleTime},
 		{0, true, SettleTime}, // the clock was set back
 	} {
-		if got := c.Settle(name, step.behind, now.Add(step.after)); got != step.want {
+		c.Now = func() time.Time { return now.Add(step.after) }
+		if got := c.Settle(name, step.behind); got != step.want {
 			t.Errorf("after %v, behind %v: waits %v, want %v", step.after, step.behind, got, step.want)
 		}
 	}
 	c.Forget(name)
-	if got := c.Settle(name, true, now.Add(time.Hour)); got != SettleTime {
+	c.Now = func() time.Time { return now.Add(time.Hour) }
+	if got := c.Settle(name, true); got != SettleTime {
 		t.Errorf("after it was forgotten it waits %v", got)
 	}
 }

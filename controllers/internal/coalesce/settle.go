@@ -18,9 +18,13 @@ func FallsBehind(before, after *v1alpha1.FleetSummary, newGeneration bool) bool 
 }
 
 // Settle is how long a summary that FallsBehind is not to be written yet; 0 once it has been so for a while, or is not.
-func (c *Coalescer) Settle(name types.NamespacedName, behind bool, now time.Time) time.Duration {
+func (c *Coalescer) Settle(name types.NamespacedName, behind bool) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
+	if c.Now != nil {
+		now = c.Now()
+	}
 	if !behind {
 		delete(c.behind, name)
 		return 0
