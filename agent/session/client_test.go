@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
@@ -505,15 +503,7 @@ func TestADeadConnectionIsNoticed(t *testing.T) {
 func TestALivelyConnectionStays(t *testing.T) {
 	pinged := make(chan struct{}, 100)
 	var b *bench
-	b = newBenchHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-			OnPingReceived: func(_ context.Context, _ []byte) bool { pinged <- struct{}{}; return true },
-		})
-		if err != nil {
-			return
-		}
-		defer conn.CloseNow()
-		p := &peer{t: t, conn: conn}
+	b = newBenchPinged(t, pinged, func(p *peer) {
 		if p.challenge(b.key, "127.0.0.1") {
 			p.welcome()
 			p.drainReads()
@@ -536,15 +526,7 @@ func TestALivelyConnectionStays(t *testing.T) {
 func TestWherePingsCountNothingElseIsSent(t *testing.T) {
 	pinged, messages := make(chan struct{}, 100), make(chan wire.Message, 100)
 	var b *bench
-	b = newBenchHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-			OnPingReceived: func(_ context.Context, _ []byte) bool { pinged <- struct{}{}; return true },
-		})
-		if err != nil {
-			return
-		}
-		defer conn.CloseNow()
-		p := &peer{t: t, conn: conn}
+	b = newBenchPinged(t, pinged, func(p *peer) {
 		if !p.challenge(b.key, "127.0.0.1") {
 			return
 		}

@@ -172,9 +172,16 @@ func (r *recorder) WentBack() error {
 }
 
 // newBench starts a server that runs serve on each connection; nil httpAnswer accepts WebSockets.
-func newBench(t *testing.T, serve func(*peer)) *bench {
+func newBench(t *testing.T, serve func(*peer)) *bench { return newBenchPinged(t, nil, serve) }
+
+// newBenchPinged is newBench that tells of each ping, unless pinged is nil.
+func newBenchPinged(t *testing.T, pinged chan<- struct{}, serve func(*peer)) *bench {
+	options := &websocket.AcceptOptions{}
+	if pinged != nil {
+		options.OnPingReceived = func(context.Context, []byte) bool { pinged <- struct{}{}; return true }
+	}
 	return newBenchHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, nil)
+		conn, err := websocket.Accept(w, r, options)
 		if err != nil {
 			return
 		}
