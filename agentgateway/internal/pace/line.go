@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -9,11 +10,12 @@ const (
 	// firstEach is what one takes before anything was measured.
 	firstEach = 5 * time.Millisecond
 	// maxEach bounds what a stall adds to the measure.
-	maxEach = time.Second
+	maxEach = time.Second / 4
 	// overbooked is how many tickets are given out for the time of one: an empty line costs more than a long one, and not all come back in time.
 	overbooked = 2
-	// weight of what is known against one more measurement.
-	weight = 15
+	// weight of what is known against one more measurement. While a fleet shakes hands all at once nearly nobody is served; who is told a time by that comes when the line has
+	// long been empty.
+	weight = 255
 )
 
 // Line is where those wait who are served one after another, or some at once, at a rate that nobody knows beforehand. It measures that rate and tells how
@@ -24,8 +26,9 @@ type Line struct {
 	each    time.Duration
 	// last is when one left while others waited, zero when nobody did.
 	last time.Time
-	// promised is when the last one comes of those who were sent away.
-	promised time.Time
+	// tickets is how many slots lay ahead at told, with those who wait: in numbers, not in time, so that the next one is told what the pace of now makes of it.
+	tickets float64
+	told    time.Time
 }
 
 // Enter counts one more who waits or is served.
@@ -70,18 +73,17 @@ func (l *Line) Wait() time.Duration {
 	return time.Duration(l.waiting) * l.pace()
 }
 
-// Ticket is for one who is sent away: in how long it may come, when the line is down to what takes room, and behind all who were sent away before. Never more than
+// Ticket is for one who is sent away: in how long it may come, when the line is down to what takes room, and behind those who were sent away before, by the pace of now. Never more than
 // most; from there on tickets begin anew in the second half of that time, since promises that far ahead are guesses.
 func (l *Line) Ticket(now time.Time, room, most time.Duration) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := now.Add(max(time.Duration(l.waiting)*l.pace()-room, 0))
-	if l.promised.After(at) {
-		at = l.promised
+	slot := max(l.pace()/overbooked, time.Microsecond)
+	ahead := max(l.tickets-max(float64(now.Sub(l.told))/float64(slot), 0), 0)
+	in := max(time.Duration(math.Round(ahead*float64(slot))), min(time.Duration(l.waiting)*l.pace()-room, most/2), 0)
+	if in > most {
+		in = most / 2
 	}
-	if at.Sub(now) > most {
-		at = now.Add(most / 2)
-	}
-	l.promised = at.Add(l.pace() / overbooked)
-	return at.Sub(now)
+	l.tickets, l.told = float64(in)/float64(slot)+1, now
+	return in
 }

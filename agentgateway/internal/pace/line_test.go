@@ -19,13 +19,13 @@ func TestALineMeasuresHowLongOneTakes(t *testing.T) {
 	if got := l.Wait(); got != 0 {
 		t.Errorf("an empty line takes %v", got)
 	}
-	for range 1000 {
+	for range 2000 {
 		l.Enter()
 	}
-	if got, want := l.Wait(), 1000*firstEach; got != want {
+	if got, want := l.Wait(), 2000*firstEach; got != want {
 		t.Errorf("before anybody was served it takes %v, want %v", got, want)
 	}
-	serve(&l, &now, 500, 20*time.Millisecond)
+	serve(&l, &now, 1500, 20*time.Millisecond)
 	if got, want := l.Wait(), 10*time.Second; got < want*9/10 || got > want*11/10 {
 		t.Errorf("500 at 20 ms take %v, want about %v", got, want)
 	}
@@ -69,6 +69,35 @@ func TestWhoIsSentAwayComesBehindAllOthers(t *testing.T) {
 	}
 	if got, want := l.Ticket(start.Add(time.Minute), 0, time.Minute), 100*firstEach; got != want {
 		t.Errorf("when all promises have passed, a ticket is %v, want %v", got, want)
+	}
+}
+
+func TestAFloodOfHandshakesSaysLittleAboutThePace(t *testing.T) {
+	var l Line
+	now := start
+	for range 1030 {
+		l.Enter()
+	}
+	serve(&l, &now, 30, 150*time.Millisecond)
+	if got := l.Wait(); got > 30*time.Second {
+		t.Errorf("after the first 30, 1000 wait for %v", got)
+	}
+}
+
+func TestTicketsFollowThePaceOfNow(t *testing.T) {
+	var l Line
+	now := start
+	for range 3000 {
+		l.Enter()
+	}
+	serve(&l, &now, 1000, 100*time.Millisecond)
+	var last time.Duration
+	for range 100 {
+		last = l.Ticket(now, time.Hour, time.Minute)
+	}
+	serve(&l, &now, 1900, time.Millisecond)
+	if got := l.Ticket(now, time.Hour, time.Minute); got > last/4 {
+		t.Errorf("behind a ticket of %v, which was told at a slow pace, the next one is %v", last, got)
 	}
 }
 
