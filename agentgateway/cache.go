@@ -16,7 +16,7 @@ import (
 )
 
 // newCluster connects to the API server. The cache holds ScheduleSets, HostJobs and HostQueries alone, all of them slim.
-func newCluster(config *rest.Config) (cluster.Cluster, error) {
+func newCluster(config *rest.Config, objects *slim.Objects) (cluster.Cluster, error) {
 	kinds := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(kinds); err != nil {
@@ -26,7 +26,6 @@ func newCluster(config *rest.Config) (cluster.Cluster, error) {
 	return cluster.New(config, func(o *cluster.Options) {
 		o.Scheme = kinds
 		o.Cache.ReaderFailOnMissingInformer = true
-		objects := &slim.Objects{}
 		o.Cache.ByObject = map[client.Object]cache.ByObject{
 			&v1alpha1.ScheduleSet{}: {Transform: objects.Set},
 			&v1alpha1.HostJob{}:     {Transform: slim.Job},

@@ -18,6 +18,7 @@ import (
 	"github.com/restic-manager/restic-manager/agentgateway/hub"
 	"github.com/restic-manager/restic-manager/agentgateway/install"
 	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
+	"github.com/restic-manager/restic-manager/agentgateway/internal/slim"
 	"github.com/restic-manager/restic-manager/agentgateway/lease"
 	"github.com/restic-manager/restic-manager/agentgateway/queries"
 	"github.com/restic-manager/restic-manager/agentgateway/report"
@@ -78,7 +79,8 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	o.Logger = o.Logger.With("gateway", o.Instance)
-	c, err := newCluster(o.Config)
+	objects := &slim.Objects{}
+	c, err := newCluster(o.Config, objects)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
@@ -87,7 +89,7 @@ func New(o Options) (*Gateway, error) {
 	g.metrics = newMetrics(map[string]func() int{connectedAgents: g.hub.Len, openStreams: func() int { return g.answers.Len() }})
 	g.writer = report.NewWriter(report.Options{Client: c.GetClient(), Live: c.GetAPIReader(), Cache: c.GetCache(), Gateway: o.Instance,
 		Clock: o.Clock, Meter: g.metrics, Logger: o.Logger})
-	g.pusher = desired.New(desired.Options{Cache: c.GetCache(), Live: c.GetAPIReader(), Hub: links{g.hub}, Jobs: jobs{g.writer},
+	g.pusher = desired.New(desired.Options{Cache: c.GetCache(), Whole: objects.Whole, Live: c.GetAPIReader(), Hub: links{g.hub}, Jobs: jobs{g.writer},
 		Logger: o.Logger, Workers: o.Workers})
 	g.lease = &lease.Keeper{Client: c.GetClient(), Live: c.GetAPIReader(), Namespace: o.Namespace, Instance: o.Instance, PodName: o.PodName,
 		PodUID: o.PodUID, Annotations: g.relayAnnotations, Clock: o.Clock, Logger: o.Logger}

@@ -41,7 +41,9 @@ type Jobs interface {
 
 // Options of a Pusher. All are required.
 type Options struct {
-	Cache  cache.Cache
+	Cache cache.Cache
+	// Whole returns a cached set in full, or nil: then it is read by Live.
+	Whole  func(cached *v1alpha1.ScheduleSet) *v1alpha1.ScheduleSet
 	Live   client.Reader
 	Hub    Hub
 	Jobs   Jobs
@@ -264,19 +266,22 @@ func (p *Pusher) offer(ctx context.Context, cached *v1alpha1.ScheduleSet, s *sen
 	if s.has(cached) {
 		return nil
 	}
-	var set v1alpha1.ScheduleSet
-	// Not older than what is known: this, the API server answers from its own memory.
-	known := &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: cached.ResourceVersion}}
-	if err := p.o.Live.Get(ctx, client.ObjectKeyFromObject(cached), &set, known); err != nil {
-		return client.IgnoreNotFound(err) // the watch will say so too
+	set := p.o.Whole(cached)
+	if set == nil {
+		set = &v1alpha1.ScheduleSet{}
+		// Not older than what is known: this, the API server answers from its own memory.
+		known := &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: cached.ResourceVersion}}
+		if err := p.o.Live.Get(ctx, client.ObjectKeyFromObject(cached), set, known); err != nil {
+			return client.IgnoreNotFound(err) // the watch will say so too
+		}
 	}
 	if set.Spec.Host.Identity.SigningKey != s.key {
 		return errSetChanged
 	}
-	if s.has(&set) {
+	if s.has(set) {
 		return nil // the cache is behind
 	}
-	offer, err := offerOf(&set)
+	offer, err := offerOf(set)
 	if err != nil {
 		p.o.Logger.Error("the published set cannot be sent", "host", s.link.Host().String(), "revision", set.Spec.Revision, "error", err)
 		return nil

@@ -94,14 +94,17 @@ type fixture struct {
 	t      *testing.T
 	cached client.Client
 	live   client.Client
-	hub    *fakeHub
-	jobs   *fakeJobs
-	link   *fakeLink
+	// whole are sets that are at hand in full, by their version.
+	whole map[string]*v1alpha1.ScheduleSet
+	hub   *fakeHub
+	jobs  *fakeJobs
+	link  *fakeLink
 }
 
 func newFixture(t *testing.T, applied string) *fixture {
 	t.Helper()
 	f := &fixture{t: t, hub: &fakeHub{}, jobs: &fakeJobs{}}
+	whole := func(cached *v1alpha1.ScheduleSet) *v1alpha1.ScheduleSet { return f.whole[cached.ResourceVersion] }
 	kinds := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(kinds); err != nil {
 		t.Fatal(err)
@@ -112,7 +115,7 @@ func newFixture(t *testing.T, applied string) *fixture {
 	}
 	f.cached = builder.Build()
 	f.live = fake.NewClientBuilder().WithScheme(kinds).Build()
-	f.Pusher = New(Options{Cache: fakeCache{reader: f.cached}, Live: f.live, Hub: f.hub, Jobs: f.jobs, Logger: slog.New(slog.DiscardHandler), Workers: 1})
+	f.Pusher = New(Options{Cache: fakeCache{reader: f.cached}, Whole: whole, Live: f.live, Hub: f.hub, Jobs: f.jobs, Logger: slog.New(slog.DiscardHandler), Workers: 1})
 	f.open(1, applied)
 	return f
 }
@@ -187,6 +190,15 @@ func TestTheNewestSetIsOfferedOnce(t *testing.T) {
 	f.sends("")
 	f.open(3, "r2") // it refused r3
 	f.sends("set r3")
+}
+
+func TestASetThatIsAtHandInFullIsNotReadAgain(t *testing.T) {
+	f := newFixture(t, "r0")
+	cached := set("r1", nil)
+	put(t, f.cached, cached) // and the API server is not asked, which has none
+	f.whole = map[string]*v1alpha1.ScheduleSet{cached.ResourceVersion: set("r1", nil)}
+	f.sends("set r1")
+	f.sends("")
 }
 
 func TestASetThatWasMendedIsOfferedAgain(t *testing.T) {

@@ -9,8 +9,8 @@
 //
 // # Internals and trade-offs
 //
-// The cache holds sets without bundle and credentials, so a set that is to be sent is read from the API server then: what is sent is the
-// newest at that moment, however late the watch is. It does hold the commands of unfinished HostJobs with their credentials, which are few. Events of hosts that this replica does not hold cost nothing but a map lookup.
+// The cache holds sets without bundle and credentials. What came a moment ago is still at hand in full; an older set, of which an agent has just connected without it, is read from
+// the API server. It does hold the commands of unfinished HostJobs with their credentials, which are few. Events of hosts that this replica does not hold cost nothing but a map lookup.
 //
 // The tombstone of a removed Host is a set like any other; no command is sent beside it. The session ends when the controllers delete it.
 //

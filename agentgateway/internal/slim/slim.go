@@ -5,6 +5,7 @@
 //
 //	objects := &slim.Objects{}
 //	cache.ByObject{Transform: objects.Set}
+//	set := objects.Whole(cached) // nil: read it from the API server
 //
 // Statuses are written as merge patches between two copies of such an object, so what is left out is never written. Who needs more of an object reads it from the API
 // server; whoever decides from a field that is missing here is to add it, and the tests of what decides go through here.
@@ -26,6 +27,8 @@ const maxTexts = 10_000
 type Objects struct {
 	mu    sync.Mutex
 	texts map[string]string
+
+	unsent unsent
 }
 
 // once returns the one copy of a text.
@@ -42,12 +45,14 @@ func (o *Objects) once(text string) string {
 	return text
 }
 
-// Set is a cache's transform: it drops the bundle, signatures and credentials, which are read from the API server when they are sent, and what only people look at.
+// Set is a cache's transform: it drops the bundle, signatures and credentials, and what only people look at. Those of what is about to be sent are there for a while by
+// Whole; later they are read from the API server.
 func (o *Objects) Set(object any) (any, error) {
 	set, ok := object.(*v1alpha1.ScheduleSet)
 	if !ok {
 		return object, nil
 	}
+	o.unsent.note(set)
 	set.TypeMeta = metav1.TypeMeta{}
 	set.ObjectMeta = metav1.ObjectMeta{
 		Namespace: o.once(set.Namespace), Name: set.Name, UID: set.UID, ResourceVersion: set.ResourceVersion, Generation: set.Generation,
