@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,20 +20,16 @@ func (f *Fleet) Wait(ctx context.Context, what string, ok func(*Agent) bool) err
 
 // WaitFor is Wait for some of the agents.
 func (f *Fleet) WaitFor(ctx context.Context, what string, agents []*Agent, ok func(*Agent) bool) error {
+	unmet := func(a *Agent) bool { return !ok(a) }
 	for {
 		changed := f.news.next()
-		var left []*Agent
-		for _, a := range agents {
-			if !ok(a) {
-				left = append(left, a)
-			}
-		}
-		if len(left) == 0 {
+		if !slices.ContainsFunc(agents, unmet) { // not all of them: with thousands, a look at each would take a core
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			left := slices.DeleteFunc(slices.Clone(agents), ok)
 			return fmt.Errorf("%s: not so of %d of %d simulated agents: %s: %w", what, len(left), len(agents), describe(left), context.Cause(ctx))
 		}
 		timer := time.NewTimer(pace)
