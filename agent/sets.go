@@ -59,7 +59,7 @@ func (a *Agent) tellConsent() {
 	if set == nil {
 		return
 	}
-	ack := wire.SetAck{Revision: set.Revision, Applied: true, NotAllowed: notAllowed(a.config.Allow, set)}
+	ack := wire.SetAck{Revision: set.Revision, Applied: true, Serial: set.Serial, NotAllowed: notAllowed(a.config.Allow, set)}
 	if len(ack.NotAllowed) == 0 && a.consentTold.Swap(true) {
 		return
 	}

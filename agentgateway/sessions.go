@@ -47,6 +47,7 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 		SigningKey:      base64.StdEncoding.EncodeToString(s.Key()),
 		Hostname:        hello.System.Hostname,
 		AppliedRevision: hello.AppliedRevision,
+		AppliedSerial:   hello.AppliedSerial,
 		Holds: func(counter int64) bool {
 			link := g.hub.Get(s.Host())
 			return link != nil && link.Counter() == counter

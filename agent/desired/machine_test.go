@@ -179,8 +179,11 @@ func (m *machine) path() string { return filepath.Join(m.dir, FileName) }
 
 func applied(t *testing.T, ack wire.SetAck, revision string) {
 	t.Helper()
-	if diff := cmp.Diff(wire.SetAck{Revision: revision, Applied: true}, ack); diff != "" {
+	if diff := cmp.Diff(wire.SetAck{Revision: revision, Applied: true, Serial: ack.Serial}, ack); diff != "" {
 		t.Fatalf("acknowledgement (-want +got):\n%s", diff)
+	}
+	if ack.Serial <= 0 {
+		t.Errorf("the acknowledgement says the serial %d", ack.Serial)
 	}
 }
 

@@ -24,7 +24,7 @@ func (s *Store) Offer(offer wire.SetOffer) wire.SetAck {
 		s.log.Warn("a schedule set was refused", "revision", offer.Revision, "reason", err.Reason, "message", err.Message)
 		return wire.SetAck{Revision: offer.Revision, Reason: err.Reason, Message: err.Message}
 	}
-	return wire.SetAck{Revision: offer.Revision, Applied: true}
+	return wire.SetAck{Revision: offer.Revision, Applied: true, Serial: s.AppliedSerial()}
 }
 
 func (s *Store) accept(offer wire.SetOffer) *Refusal {

@@ -32,12 +32,14 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 			refusal := set.Status.Refusal
 			stands := refusal != nil && refusal.Revision == set.Spec.Revision && refusal.Revision != ack.Revision
 			notAllowed := notAllowedOf(ack.NotAllowed)
+			before := set.Status.AppliedSerial
+			set.Status.AppliedSerial = knownSerial(set, ack.Revision, ack.Serial)
 			if set.Status.AppliedRevision != ack.Revision || refusal != nil && !stands {
 				noteApplied(set, ack.Revision, w.now())
 				if !stands {
 					set.Status.OfferedRevision, set.Status.Refusal = ack.Revision, nil
 				}
-			} else if slices.Equal(set.Status.NotAllowed, notAllowed) {
+			} else if set.Status.AppliedSerial == before && slices.Equal(set.Status.NotAllowed, notAllowed) {
 				return errUnchanged
 			}
 			set.Status.NotAllowed = notAllowed
@@ -66,13 +68,14 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 // Record is what of a ScheduleSet's status an ack is compared with, as the record of the connection left it. Nobody but the session's acks changes it.
 type Record struct {
 	applied    string
+	serial     int64
 	refused    bool
 	notAllowed []v1alpha1.NotAllowed
 }
 
 // says tells whether an ack says nothing that is not on record.
 func (r *Record) says(ack *wire.SetAck) bool {
-	return r != nil && ack.Applied && !r.refused && r.applied == ack.Revision && slices.Equal(r.notAllowed, notAllowedOf(ack.NotAllowed))
+	return r != nil && ack.Applied && !r.refused && r.applied == ack.Revision && (ack.Serial == 0 || r.serial == ack.Serial) && slices.Equal(r.notAllowed, notAllowedOf(ack.NotAllowed))
 }
 
 func notAllowedOf(in []wire.NotAllowed) []v1alpha1.NotAllowed {

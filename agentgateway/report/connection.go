@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -25,9 +26,11 @@ const (
 type Newcomer struct {
 	Session
 	// SigningKey is the one that the hello was verified with, base64.
-	SigningKey      string
-	Hostname        string
+	SigningKey string
+	Hostname   string
+	// AppliedRevision and AppliedSerial are those of the set that the machine says it has in force.
 	AppliedRevision string
+	AppliedSerial   int64
 	// Holds tells whether this replica still holds an older session of the host.
 	Holds func(counter int64) bool
 }
@@ -56,7 +59,7 @@ func (w *Writer) Connect(ctx context.Context, n Newcomer) (*Record, error) {
 			return w.noteDuplicate(set, n)
 		}
 		w.noteConnection(set, n)
-		record = &Record{set.Status.AppliedRevision, set.Status.Refusal != nil, set.Status.NotAllowed}
+		record = &Record{set.Status.AppliedRevision, set.Status.AppliedSerial, set.Status.Refusal != nil, set.Status.NotAllowed}
 		return nil
 	})
 	if apierrors.IsNotFound(err) {
@@ -117,6 +120,7 @@ func (w *Writer) noteConnection(set *v1alpha1.ScheduleSet, n Newcomer) {
 	if set.Status.AppliedRevision != n.AppliedRevision {
 		noteApplied(set, n.AppliedRevision, now)
 	}
+	set.Status.AppliedSerial = knownSerial(set, n.AppliedRevision, n.AppliedSerial)
 }
 
 func noteApplied(set *v1alpha1.ScheduleSet, revision string, now metav1.Time) {
@@ -127,6 +131,20 @@ func noteApplied(set *v1alpha1.ScheduleSet, revision string, now metav1.Time) {
 	if set.Status.Refusal != nil && set.Status.Refusal.Revision == revision {
 		set.Status.Refusal = nil
 	}
+}
+
+// knownSerial is what a machine says of the serial of its set, if anything follows from it; else 0. A serial that stands nowhere here may be of a set that was lost with the
+// cluster's last hours. One that is later than all is kept: the controllers then begin anew. An agent of before tells none with an ack.
+func knownSerial(set *v1alpha1.ScheduleSet, revision string, serial int64) int64 {
+	switch {
+	case serial == 0 && revision == set.Spec.Revision:
+		return set.Spec.Serial
+	case serial >= set.Spec.Serial, serial == set.Status.AppliedSerial,
+		slices.ContainsFunc(set.Spec.Groups, func(g v1alpha1.ScheduleSetGroup) bool { return g.Serial == serial }),
+		slices.ContainsFunc(set.Spec.Schedules, func(s v1alpha1.ScheduleSetSchedule) bool { return s.Serial == serial }):
+		return serial
+	}
+	return 0
 }
 
 // Disconnect writes that a session ended, unless a newer one is on record.

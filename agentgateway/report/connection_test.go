@@ -154,11 +154,11 @@ func TestAConnectionIsRefused(t *testing.T) {
 func TestTheRevisionInForceIsWrittenWithTheConnection(t *testing.T) {
 	f := newFixture(t)
 	n := f.newcomer(1, "p1")
-	n.AppliedRevision = "r1"
+	n.AppliedRevision, n.AppliedSerial = "r1", 1
 	if _, err := f.Connect(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.set().Status; got.AppliedRevision != "r1" || got.AppliedTime == nil || f.meter.wrote()["schedulesets"] != 1 {
+	if got := f.set().Status; got.AppliedRevision != "r1" || got.AppliedSerial != 1 || got.AppliedTime == nil || f.meter.wrote()["schedulesets"] != 1 {
 		t.Errorf("status is %+v", got)
 	}
 	// The ack that may follow says nothing new.
@@ -172,8 +172,38 @@ func TestTheRevisionInForceIsWrittenWithTheConnection(t *testing.T) {
 	if _, err := f.Connect(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.set().Status; got.AppliedRevision != "" || got.AppliedTime != nil {
+	if got := f.set().Status; got.AppliedRevision != "" || got.AppliedSerial != 0 || got.AppliedTime != nil {
 		t.Errorf("status is %+v", got)
+	}
+}
+
+func TestASerialIsWrittenWhereSomethingFollowsFromIt(t *testing.T) {
+	published := func() *v1alpha1.ScheduleSet {
+		set := &v1alpha1.ScheduleSet{}
+		set.Spec.Revision, set.Spec.Serial, set.Status.AppliedSerial = "r4", 40, 15
+		set.Spec.Groups = []v1alpha1.ScheduleSetGroup{{Name: "etc", Serial: 10}, {Name: "home", Serial: 40}}
+		set.Spec.Schedules = []v1alpha1.ScheduleSetSchedule{{Name: "nightly", Serial: 20}}
+		return set
+	}
+	for _, test := range []struct {
+		test     string
+		revision string
+		serial   int64
+		want     int64
+	}{
+		{"that of the published set", "r4", 40, 40},
+		{"of one of its groups", "r1", 10, 10},
+		{"of one of its schedules", "r2", 20, 20},
+		{"that on record", "r1", 15, 15},
+		{"one that this cluster does not know", "lost", 30, 0},
+		{"one that is later than all, by which the controllers know that some were lost", "lost", 50, 50},
+		{"none, of an agent of before that has the published set", "r4", 0, 40},
+		{"none, of an agent of before that has another one", "r2", 0, 0},
+		{"none, since there is no set", "", 0, 0},
+	} {
+		if got := knownSerial(published(), test.revision, test.serial); got != test.want {
+			t.Errorf("%s: %d, want %d", test.test, got, test.want)
+		}
 	}
 }
 
@@ -230,6 +260,9 @@ func TestSetAcks(t *testing.T) {
 	}
 	one := map[string]int{"schedulesets": 1}
 	ack(s, wire.SetAck{Revision: "r1", Applied: true}, one)
+	if got := f.set(); got.Status.AppliedSerial != got.Spec.Serial {
+		t.Errorf("the set in force has the serial %d, want that of the published one, %d", got.Status.AppliedSerial, got.Spec.Serial)
+	}
 	ack(s, wire.SetAck{Revision: "r1", Applied: true}, nil)
 	ack(older, wire.SetAck{Revision: "r0", Applied: true}, nil)
 	bad := wire.SetAck{Revision: "r2", Reason: wire.RefusalBadSignature, Message: "signed by no key that this machine trusts"}

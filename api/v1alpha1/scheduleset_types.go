@@ -70,6 +70,11 @@ type ScheduleSetGroup struct {
 	Name string `json:"name"`
 	// Generation of the SourceGroup.
 	Generation int64 `json:"generation"`
+	// Serial of the first set that held the group as this one does: a machine with that set in force, or a newer one, has the group, whatever else has changed since.
+	// Absent, nothing is known of earlier sets.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Serial int64 `json:"serial,omitempty"`
 }
 
 // ScheduleSetSchedule is a schedule in the bundle.
@@ -79,6 +84,10 @@ type ScheduleSetSchedule struct {
 	Name string `json:"name"`
 	// Generation of the Schedule.
 	Generation int64 `json:"generation"`
+	// Serial of the first set that held the schedule as this one does, as that of a group.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Serial int64 `json:"serial,omitempty"`
 	// Suspended says that the schedule does not fire.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
@@ -111,6 +120,9 @@ type ScheduleSetStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	AppliedRevision string `json:"appliedRevision,omitempty"`
+	// AppliedSerial is that of the set in force, 0 when it is not known: what has a greater one waits for the machine.
+	// +optional
+	AppliedSerial int64 `json:"appliedSerial,omitempty"`
 	// AppliedTime is when the agent acked it.
 	// +optional
 	AppliedTime *metav1.Time `json:"appliedTime,omitempty"`

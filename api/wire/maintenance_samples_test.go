@@ -148,7 +148,7 @@ func sampleVariants(t testing.TB) map[string]wire.Message {
 			JobID: wire.CommandID(sampleUID), Command: forget, Signatures: signatures(forget),
 			Credentials: []wire.SealedCredential{{Name: wire.CredentialAdmin, Sealed: sampleSealed}},
 		},
-		"schedule.ack.not-allowed": &wire.SetAck{Revision: sampleRichSet().Revision, Applied: true, NotAllowed: []wire.NotAllowed{
+		"schedule.ack.not-allowed": &wire.SetAck{Revision: sampleRichSet().Revision, Applied: true, Serial: sampleRichSet().Serial, NotAllowed: []wire.NotAllowed{
 			{What: "hooks", Message: "the hooks of the host are not allowed: set allow.hooks in agent.yaml"},
 			{SourceGroup: "shop-db", What: "commands", Message: "/usr/bin/pg_dump is not allowed: set allow.commands in agent.yaml"},
 		}},

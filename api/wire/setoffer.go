@@ -27,6 +27,8 @@ func (m *SetOffer) Validate() error {
 type SetAck struct {
 	Revision string `json:"revision"`
 	Applied  bool   `json:"applied"`
+	// Serial of the applied set.
+	Serial int64 `json:"serial,omitempty"`
 	// Reason and Message say why a set was refused.
 	Reason  RefusalReason `json:"reason,omitempty"`
 	Message string        `json:"message,omitempty"`
@@ -52,6 +54,7 @@ func (m *SetAck) Validate() error {
 	var c checks
 	c.name("revision", m.Revision)
 	c.that(m.Applied || m.Reason != "", "reason is missing")
+	c.that(m.Serial >= 0, "serial is negative")
 	c.optionalName("reason", string(m.Reason))
 	c.text("message", m.Message, MaxString)
 	c.count("notAllowed", len(m.NotAllowed), MaxListed)

@@ -109,6 +109,7 @@ func (r *Reconciler) write(ctx context.Context, host *v1alpha1.Host, f *facts, s
 		object.OwnerReferences = withoutHosts(object.OwnerReferences)
 	}
 	object.Spec = specOf(host, &set)
+	setSerials(&object.Spec, &set, f.set, r.lastBundle(f.set, set.IdentityHash))
 	object.Spec.Bundle = bundle
 	object.Spec.Signatures = convert.Signatures(r.Signer.Sign(bundle))
 	object.Spec.Credentials = []v1alpha1.SealedCredential{{Name: sealed.Name, Sealed: base64.StdEncoding.EncodeToString(sealed.Sealed)}}
@@ -158,7 +159,7 @@ func specOf(host *v1alpha1.Host, set *wire.ScheduleSet) v1alpha1.ScheduleSetSpec
 }
 
 // intact tells whether a published set is still as it was signed. Nobody but the controllers may write one, and who does all the same gets it
-// replaced: an agent would refuse it.
+// replaced: an agent would refuse it. The serials of its parts stand outside the signature alone; nothing but what is said of them follows from these.
 func (r *Reconciler) intact(published *v1alpha1.ScheduleSet, host *v1alpha1.Host) bool {
 	signed, err := convert.WireSignatures(published.Spec.Signatures)
 	if err != nil || !r.Signer.Signed(published.Spec.Bundle, signed) {
@@ -176,5 +177,6 @@ func (r *Reconciler) intact(published *v1alpha1.ScheduleSet, host *v1alpha1.Host
 	}
 	want := specOf(host, set)
 	want.Bundle, want.Signatures, want.Credentials = published.Spec.Bundle, published.Spec.Signatures, published.Spec.Credentials
+	copySerials(&want, &published.Spec)
 	return equality.Semantic.DeepEqual(want, published.Spec)
 }

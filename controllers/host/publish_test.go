@@ -2,6 +2,7 @@ package host
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
@@ -9,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,117 @@ func (h *harness) bundle(name string, a agent) (*wire.ScheduleSet, wire.Credenti
 	return set, credential
 }
 
+func TestTheSerialOfAPartIsThatOfTheFirstSetThatHeldItAsItIs(t *testing.T) {
+	h := newHarness(t)
+	h.create(newSecret(), newHost("web-1"), newGroup("etc"), newGroup("home"), newSchedule("nightly", "etc", "home"))
+	h.enrolHost("web-1", newAgent(t))
+	// serials are those of the groups and of the schedule, as the number of the set in which each was first.
+	var sets []int64
+	wantSerials := func(want ...int) {
+		t.Helper()
+		h.clock.Step(time.Second)
+		h.run("web-1")
+		spec := h.set("web-1").Spec
+		if len(sets) == 0 || sets[len(sets)-1] != spec.Serial {
+			sets = append(sets, spec.Serial)
+		}
+		var got []int
+		for _, g := range spec.Groups {
+			got = append(got, slices.Index(sets, g.Serial))
+		}
+		for _, s := range spec.Schedules {
+			got = append(got, slices.Index(sets, s.Serial))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("groups and schedules are of the sets %v, want %v", got, want)
+		}
+	}
+	wantSerials(0, 0, 0)
+	etc := &v1alpha1.SourceGroup{}
+	h.get("etc", etc)
+	change(h, etc, func(g *v1alpha1.SourceGroup) { g.Spec.Includes = []string{"/etc", "/opt"} })
+	wantSerials(1, 0, 0)
+	schedule := &v1alpha1.Schedule{}
+	h.get("nightly", schedule)
+	change(h, schedule, func(s *v1alpha1.Schedule) { s.Spec.SourceGroups = []string{"home"} })
+	wantSerials(1, 0, 2)
+
+	t.Log("what was deleted and made again begins anew, in the same generation too")
+	again := newGroup("home")
+	again.Namespace = h.namespace
+	if err := h.admin.Delete(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	again = newGroup("home")
+	again.Spec.Includes = []string{"/elsewhere"}
+	h.create(again)
+	wantSerials(1, 3, 2)
+
+	t.Log("what is listed beside the bundle is written anew with what the last set said")
+	change(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) { s.Spec.Schedules[0].Suspended = true })
+	wantSerials(1, 3, 2)
+
+	t.Log("serials of a set that says nothing of them are its own")
+	change(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) { s.Spec.Groups[0].Serial, s.Spec.Schedules[0].Serial = 0, 0 })
+	h.get("nightly", schedule)
+	change(h, schedule, func(s *v1alpha1.Schedule) { s.Spec.Suspend = true })
+	wantSerials(4, 3, 5)
+
+	t.Log("nothing is known of a machine that has a set which was lost")
+	changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) { s.Status.AppliedSerial = s.Spec.Serial + 1 })
+	change(h, schedule, func(s *v1alpha1.Schedule) { s.Spec.Suspend = false })
+	wantSerials(6, 6, 6)
+
+	t.Log("nor of a machine with other keys")
+	changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) {
+		s.Status.AppliedRevision, s.Status.AppliedSerial = s.Spec.Revision, s.Spec.Serial
+	})
+	another := newAgent(t)
+	change(h, h.host("web-1"), func(host *v1alpha1.Host) { host.Spec.Identity = convert.HostIdentity(&another.identity) })
+	wantSerials(7, 7, 7)
+}
+
+func TestASigningKeyThatIsAddedLeavesTheSerials(t *testing.T) {
+	h := newHarness(t)
+	sign := func(keys ...ed25519.PrivateKey) {
+		t.Helper()
+		signer, err := seal.NewSigner(keys...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Signer = testSigner{signer}
+	}
+	var keys []ed25519.PrivateKey
+	for range 2 {
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	sign(keys[0])
+	h.create(newSecret(), newHost("web-1"), newGroup("etc"), newSchedule("nightly", "etc"))
+	h.enrolHost("web-1", newAgent(t))
+	before := h.set("web-1").Spec
+	h.clock.Step(time.Second)
+	sign(keys...)
+	h.run("web-1")
+	after := h.set("web-1").Spec
+	if after.Serial <= before.Serial || len(after.Signatures) != 2 {
+		t.Errorf("the set has serial %d after %d, and %d signatures", after.Serial, before.Serial, len(after.Signatures))
+	}
+	if diff := cmp.Diff(before.Groups, after.Groups) + cmp.Diff(before.Schedules, after.Schedules); diff != "" {
+		t.Errorf("a machine that is away is waited for (-before +after):\n%s", diff)
+	}
+	t.Log("a set that none of the keys has signed says nothing")
+	sign(keys[1:]...)
+	change(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) { s.Spec.Signatures = s.Spec.Signatures[:1] })
+	h.run("web-1")
+	if again := h.set("web-1").Spec; again.Groups[0].Serial != again.Serial || again.Schedules[0].Serial != again.Serial {
+		t.Errorf("parts of the set %d have the serials %d and %d", again.Serial, again.Groups[0].Serial, again.Schedules[0].Serial)
+	}
+}
+
 func TestASetIsPublishedAndFollowsItsObjects(t *testing.T) {
 	h := newHarness(t)
 	a := newAgent(t)
@@ -61,8 +174,8 @@ func TestASetIsPublishedAndFollowsItsObjects(t *testing.T) {
 	if len(object.OwnerReferences) != 0 {
 		t.Errorf("owners %v: it must outlive its Host", object.OwnerReferences)
 	}
-	wantGroups := []v1alpha1.ScheduleSetGroup{{Name: "etc", Generation: 1}}
-	wantSchedules := []v1alpha1.ScheduleSetSchedule{{Name: "nightly", Generation: 1, SourceGroups: []string{"etc"}}}
+	wantGroups := []v1alpha1.ScheduleSetGroup{{Name: "etc", Generation: 1, Serial: object.Spec.Serial}}
+	wantSchedules := []v1alpha1.ScheduleSetSchedule{{Name: "nightly", Generation: 1, Serial: object.Spec.Serial, SourceGroups: []string{"etc"}}}
 	if diff := cmp.Diff(wantGroups, object.Spec.Groups) + cmp.Diff(wantSchedules, object.Spec.Schedules); diff != "" {
 		t.Errorf("listed (-want +got):\n%s", diff)
 	}

@@ -24,7 +24,7 @@ type facts struct {
 func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) error {
 	matched, findings := compile.ScheduleHosts(schedule, seen.groups, seen.hosts)
 	err := refusal(schedule, findings)
-	waiting := notApplied(schedule, matched, seen.sets)
+	waiting := status.NotApplied(matched, seen.sets, status.Schedules, schedule.Name, schedule.Generation)
 
 	setFireTimes(schedule, len(matched) > 0, clk.Now())
 	schedule.Status.ObservedGeneration = schedule.Generation
@@ -90,13 +90,4 @@ func groupMessages(findings []compile.Finding) string {
 		}
 	}
 	return strings.Join(messages, "; ")
-}
-
-// notApplied lists the hosts that have not acked the schedule in its present generation.
-func notApplied(schedule *v1alpha1.Schedule, hosts []*v1alpha1.Host, sets []v1alpha1.ScheduleSet) []string {
-	return status.NotApplied(hosts, sets, func(spec *v1alpha1.ScheduleSetSpec) bool {
-		return slices.ContainsFunc(spec.Schedules, func(s v1alpha1.ScheduleSetSchedule) bool {
-			return s.Name == schedule.Name && s.Generation == schedule.Generation
-		})
-	})
 }

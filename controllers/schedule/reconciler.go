@@ -45,11 +45,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	base := schedule.DeepCopy()
 	err = decide(schedule, seen, r.Clock)
-	behind := coalesce.FallsBehind(&base.Status.FleetSummary, &schedule.Status.FleetSummary, base.Status.ObservedGeneration != schedule.Generation)
-	if wait := r.looks.Settle(req.NamespacedName, behind); wait > 0 {
+	if wait := r.looks.Settle(req.NamespacedName, &base.Status.FleetSummary, &schedule.Status.FleetSummary, base.Status.ObservedGeneration != schedule.Generation); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
+	r.looks.Ran(req.NamespacedName, r.Clock.Now(), &schedule.Status.FleetSummary)
 	if again, written, patchErr := coalesce.Write(ctx, r.Client, base, schedule); !written {
 		return again, patchErr
 	}

@@ -31,7 +31,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Host{}, r.looks.Mapped(r.Clock, coalesce.Acks, r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.ByStatus(fleet.ChangedSchedules))).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(schedulesIn)), builder.WithPredicates(status.SetProgressed)).
+		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(status.Schedules))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
@@ -69,13 +69,4 @@ func (r *Reconciler) schedulesNaming(ctx context.Context, namespace string, grou
 		names = append(names, schedules[i].Name)
 	}
 	return coalesce.Named(namespace, names)
-}
-
-// schedulesIn are those in a set.
-func schedulesIn(set *v1alpha1.ScheduleSet) []string {
-	names := make([]string, 0, len(set.Spec.Schedules))
-	for i := range set.Spec.Schedules {
-		names = append(names, set.Spec.Schedules[i].Name)
-	}
-	return names
 }

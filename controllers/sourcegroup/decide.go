@@ -2,7 +2,6 @@ package sourcegroup
 
 import (
 	"fmt"
-	"slices"
 
 	"k8s.io/utils/clock"
 
@@ -19,7 +18,7 @@ func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) erro
 	if status.IsStalled(err) {
 		matched = nil // it reaches no agent
 	}
-	waiting := notApplied(group, matched, seen.sets)
+	waiting := status.NotApplied(matched, seen.sets, status.Groups, group.Name, group.Generation)
 
 	group.Status.ObservedGeneration = group.Generation
 	backups := fleet.OfGroup(group.Name, matched)
@@ -49,13 +48,4 @@ func refusal(findings []compile.Finding) error {
 		return status.Stalled(f.Reason, "%s: %s", f.Field, f.Message)
 	}
 	return nil
-}
-
-// notApplied lists the hosts that have not acked the group in its present generation.
-func notApplied(group *v1alpha1.SourceGroup, hosts []*v1alpha1.Host, sets []v1alpha1.ScheduleSet) []string {
-	return status.NotApplied(hosts, sets, func(spec *v1alpha1.ScheduleSetSpec) bool {
-		return slices.ContainsFunc(spec.Groups, func(g v1alpha1.ScheduleSetGroup) bool {
-			return g.Name == group.Name && g.Generation == group.Generation
-		})
-	})
 }

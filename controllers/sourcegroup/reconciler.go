@@ -40,11 +40,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	base := group.DeepCopy()
 	err = decide(group, seen, r.Clock)
-	behind := coalesce.FallsBehind(&base.Status.FleetSummary, &group.Status.FleetSummary, base.Status.ObservedGeneration != group.Generation)
-	if wait := r.looks.Settle(req.NamespacedName, behind); wait > 0 {
+	if wait := r.looks.Settle(req.NamespacedName, &base.Status.FleetSummary, &group.Status.FleetSummary, base.Status.ObservedGeneration != group.Generation); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts))
+	r.looks.Ran(req.NamespacedName, r.Clock.Now(), &group.Status.FleetSummary)
 	if again, written, patchErr := coalesce.Write(ctx, r.Client, base, group); !written {
 		return again, patchErr
 	}

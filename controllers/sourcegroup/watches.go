@@ -52,7 +52,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Host{}, r.looks.Mapped(r.Clock, coalesce.Acks, r.groupsForHost), builder.WithPredicates(changed)).
 		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.ByStatus(fleet.ChangedGroups))).
 		Watches(&v1alpha1.RepoMaintenance{}, handler.EnqueueRequestsFromMapFunc(r.groupsForMaintenance), builder.WithPredicates(changed, sinceStart)).
-		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(groupsIn)), builder.WithPredicates(status.SetProgressed)).
+		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(status.Groups))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
@@ -128,15 +128,6 @@ func (r *Reconciler) namesFor(ctx context.Context, m *v1alpha1.RepoMaintenance) 
 		}
 	}
 	return slices.Sorted(maps.Keys(found)), nil
-}
-
-// groupsIn are those in a set.
-func groupsIn(set *v1alpha1.ScheduleSet) []string {
-	names := make([]string, 0, len(set.Spec.Groups))
-	for i := range set.Spec.Groups {
-		names = append(names, set.Spec.Groups[i].Name)
-	}
-	return names
 }
 
 func namesOf(groups []v1alpha1.SourceGroup) []string {

@@ -77,7 +77,7 @@ func (a *Agent) tellConsent() {
 	due := set != nil && !a.consentTold
 	a.consentTold = a.consentTold || due
 	a.mu.Unlock()
-	if due && a.session.Send(&wire.SetAck{Revision: set.Revision, Applied: true}) != nil {
+	if due && a.session.Send(&wire.SetAck{Revision: set.Revision, Applied: true, Serial: set.Serial}) != nil {
 		a.mu.Lock()
 		a.consentTold = false
 		a.mu.Unlock()

@@ -5,8 +5,8 @@
 //
 //	var looks coalesce.Coalescer
 //	builder.Watches(&v1alpha1.Host{}, looks.Handler(clock, spacing, func(before, after client.Object) []ctrl.Request { … }))
-//	wait := looks.Settle(req.NamespacedName, coalesce.FallsBehind(…))    // in Reconcile; when it is 0:
-//	looks.Ran(req.NamespacedName, clock.Now(), len(hosts))    // with the number of what it sums up over
+//	wait := looks.Settle(req.NamespacedName, &before, &after, newGeneration)    // in Reconcile; when it is 0:
+//	looks.Ran(req.NamespacedName, clock.Now(), &after)    // with what it sums up over, and how many of these are waited for
 //	again, written, err := coalesce.Write(ctx, client, base, object)
 //
 // # Internals
@@ -14,7 +14,8 @@
 // The first event after a pause is enqueued at once where the object is about one other, so that a person who watches one Host sees it now. The more others there
 // are, the longer it waits, up to a quarter of the spacing: what passes (a set that is published to one of a thousand Hosts, and applied a moment later) then is one
 // look that finds nothing to write, not two writes. Events that follow are enqueued for the end of the spacing, where the work queue holds each object once. Ran is
-// told of every reconciliation that may write, whatever led to it. An object that is gone is forgotten by Forget. In the same way Settle keeps back, for a moment, the news that a
+// told of every reconciliation that may write, whatever led to it. Where acks are waited for, the one after which nobody may be behind is looked at at once: that is what whoever
+// changed something waits for. An object that is gone is forgotten by Forget. In the same way Settle keeps back, for a moment, the news that a
 // change is not applied yet.
 //
 // # Locks
@@ -34,18 +35,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
 
 // Spacing is the least time between two looks at an object: Each for each object that it sums up over, since as many events may follow one change; Max
 // at most, or perMember for each of them where they are very many.
-type Spacing struct{ Each, Max time.Duration }
+type Spacing struct {
+	Each, Max time.Duration
+	// Last says that the event after which none may be behind does not wait.
+	Last bool
+}
 
 // Spacings of summaries.
 var (
 	// Results of backups come in bursts that last minutes when there are many machines, and nobody decides by the second.
 	Results = Spacing{Each: 100 * time.Millisecond, Max: 5 * time.Second}
 	// Acks tell a person who has just changed something how far it is: at once, when it is about one machine.
-	Acks = Spacing{Each: 20 * time.Millisecond, Max: 2 * time.Second}
+	Acks = Spacing{Each: 20 * time.Millisecond, Max: 2 * time.Second, Last: true}
 )
 
 // perMember bounds what looks cost: one takes some 15 µs for each object that it sums up over, and many groups may be over the same ones.
@@ -73,16 +80,18 @@ type Coalescer struct {
 type look struct {
 	at      time.Time
 	members int
+	// behind is how many were waited for, less the events since.
+	behind int
 }
 
-// Ran notes that an object was looked at now, which sums up over so many.
-func (c *Coalescer) Ran(name types.NamespacedName, now time.Time, members int) {
+// Ran notes that an object was looked at now, and what it saw.
+func (c *Coalescer) Ran(name types.NamespacedName, now time.Time, seen *v1alpha1.FleetSummary) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last == nil {
 		c.last = map[types.NamespacedName]look{}
 	}
-	c.last[name] = look{now, members}
+	c.last[name] = look{now, int(seen.HostsMatched), int(seen.HostsMatched - seen.HostsApplied)}
 }
 
 // Forget drops what is known of an object that is gone.
@@ -93,13 +102,21 @@ func (c *Coalescer) Forget(name types.NamespacedName) {
 	delete(c.behind, name)
 }
 
-// After is how long to wait with the next look at an object, about which there is news; 0 for not at all.
+// After is how long to wait with the next look at an object, about which there is one more event; 0 for not at all.
 func (c *Coalescer) After(name types.NamespacedName, spacing Spacing, now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last, ok := c.last[name]
 	if !ok {
 		return 0
+	}
+	// Half of these events may be of sets that were only published: then half as many are behind at that look, and so on.
+	if spacing.Last && last.behind > 0 {
+		last.behind--
+		c.last[name] = last
+		if last.behind == 0 {
+			return 0
+		}
 	}
 	wait, first := spacing.of(last.members), spacing.of(last.members-1)/4
 	// A clock that was set back makes nobody wait longer.

@@ -18,6 +18,26 @@ import (
 
 var name = types.NamespacedName{Namespace: "shop", Name: "etc"}
 
+// over is a summary over so many, of which none is behind.
+func over(members int) *v1alpha1.FleetSummary {
+	return &v1alpha1.FleetSummary{HostsMatched: int32(members), HostsApplied: int32(members)}
+}
+
+func TestTheLastThatIsWaitedForIsLookedAtAtOnce(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var c Coalescer
+	c.Ran(name, now, &v1alpha1.FleetSummary{HostsMatched: 1000, HostsApplied: 997})
+	for i, want := range []time.Duration{2 * time.Second, 2 * time.Second, 0, 2 * time.Second} {
+		if got := c.After(name, Acks, now); got != want {
+			t.Errorf("event %d waits %v, want %v", i+1, got, want)
+		}
+	}
+	c.Ran(name, now, &v1alpha1.FleetSummary{HostsMatched: 1000, HostsApplied: 999})
+	if got := c.After(name, Results, now); got != 5*time.Second {
+		t.Errorf("a result, which is no ack, waits %v", got)
+	}
+}
+
 func TestAfter(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
@@ -34,7 +54,7 @@ func TestAfter(t *testing.T) {
 		t.Run(test.test, func(t *testing.T) {
 			var c Coalescer
 			if !test.ran.IsZero() {
-				c.Ran(name, test.ran, 1000)
+				c.Ran(name, test.ran, over(1000))
 			}
 			if got := c.After(name, Results, now); got != test.want {
 				t.Errorf("waits %v, want %v", got, test.want)
@@ -51,7 +71,7 @@ func TestNewsAboutOneAreLookedAtAtOnce(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for members, want := range map[int]time.Duration{0: 0, 1: 0, 2: 5 * time.Millisecond, 11: 50 * time.Millisecond, 1000: 500 * time.Millisecond} {
 		var c Coalescer
-		c.Ran(name, now.Add(-time.Minute), members)
+		c.Ran(name, now.Add(-time.Minute), over(members))
 		if got := c.After(name, Acks, now); got != want {
 			t.Errorf("with %d members, the first news after a pause wait %v, want %v", members, got, want)
 		}
@@ -62,7 +82,7 @@ func TestTheMoreAnObjectSumsUpOverTheLongerItWaits(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for members, want := range map[int]time.Duration{0: 0, 1: 20 * time.Millisecond, 50: time.Second, 100: 2 * time.Second, 2000: 2 * time.Second, 10_000: 10 * time.Second} {
 		var c Coalescer
-		c.Ran(name, now, members)
+		c.Ran(name, now, over(members))
 		if got := c.After(name, Acks, now); got != want {
 			t.Errorf("with %d members it waits %v, want %v", members, got, want)
 		}
@@ -97,7 +117,7 @@ func TestTheHandlerTellsWhatCameAndWhatWent(t *testing.T) {
 	old, new := &v1alpha1.Host{}, &v1alpha1.Host{}
 	old.Name, new.Name = "old", "new"
 	h.Create(t.Context(), event.CreateEvent{Object: new}, q)
-	c.Ran(name, clk.Now(), 500)
+	c.Ran(name, clk.Now(), over(500))
 	h.Update(t.Context(), event.UpdateEvent{ObjectOld: old, ObjectNew: new}, q)
 	h.Delete(t.Context(), event.DeleteEvent{Object: old}, q)
 	if want := []string{"-new", "oldnew", "old-"}; len(seen) != 3 || seen[0] != want[0] || seen[1] != want[1] || seen[2] != want[2] {
@@ -120,7 +140,7 @@ func TestWhatIsMappedIsAskedAboutBothSidesOfAChange(t *testing.T) {
 	old, new := &v1alpha1.Host{}, &v1alpha1.Host{}
 	old.Name, new.Name = "old", "new"
 	h.Create(t.Context(), event.CreateEvent{Object: new}, q)
-	c.Ran(name, clk.Now(), 50)
+	c.Ran(name, clk.Now(), over(50))
 	h.Update(t.Context(), event.UpdateEvent{ObjectOld: old, ObjectNew: new}, q)
 	h.Delete(t.Context(), event.DeleteEvent{Object: old}, q)
 	if !slices.Equal(asked, []string{"new", "old", "new", "old"}) {
@@ -131,7 +151,7 @@ func TestWhatIsMappedIsAskedAboutBothSidesOfAChange(t *testing.T) {
 	}
 }
 
-func TestFallsBehind(t *testing.T) {
+func TestWhatFallsBehind(t *testing.T) {
 	summary := func(matched, applied int32) *v1alpha1.FleetSummary {
 		return &v1alpha1.FleetSummary{HostsMatched: matched, HostsApplied: applied}
 	}
@@ -151,12 +171,15 @@ func TestFallsBehind(t *testing.T) {
 		{"one that was behind has gone", summary(3, 2), summary(2, 2), false, false},
 	} {
 		t.Run(test.test, func(t *testing.T) {
-			if got := FallsBehind(test.before, test.after, test.newGeneration); got != test.want {
+			if got := fallsBehind(test.before, test.after, test.newGeneration); got != test.want {
 				t.Errorf("falls behind: %v, want %v", got, test.want)
 			}
 		})
 	}
 }
+
+// all is a summary of which nobody is behind, some one of which one is.
+var all, some = &v1alpha1.FleetSummary{HostsMatched: 3, HostsApplied: 3}, &v1alpha1.FleetSummary{HostsMatched: 3, HostsApplied: 2}
 
 func TestWhatFallsBehindIsSaidWhenItLasts(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -176,13 +199,17 @@ func TestWhatFallsBehindIsSaidWhenItLasts(t *testing.T) {
 		{0, true, SettleTime}, // the clock was set back
 	} {
 		c.Now = func() time.Time { return now.Add(step.after) }
-		if got := c.Settle(name, step.behind); got != step.want {
+		after := all
+		if step.behind {
+			after = some
+		}
+		if got := c.Settle(name, all, after, false); got != step.want {
 			t.Errorf("after %v, behind %v: waits %v, want %v", step.after, step.behind, got, step.want)
 		}
 	}
 	c.Forget(name)
 	c.Now = func() time.Time { return now.Add(time.Hour) }
-	if got := c.Settle(name, true); got != SettleTime {
+	if got := c.Settle(name, all, some, false); got != SettleTime {
 		t.Errorf("after it was forgotten it waits %v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
+	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
 // Named are the objects of a namespace with these names.
@@ -29,15 +30,18 @@ func ByStatus(changed func(before, after *v1alpha1.Host) []string) func(before, 
 	}
 }
 
-// InSets is for a Handler that watches ScheduleSets: the objects that a set holds, before and after a change.
-func InSets(held func(*v1alpha1.ScheduleSet) []string) func(before, after client.Object) []ctrl.Request {
+// InSets is for a Handler that watches ScheduleSets: the objects for which a change of one matters.
+func InSets(parts status.Parts) func(before, after client.Object) []ctrl.Request {
 	return func(before, after client.Object) []ctrl.Request {
-		var found []ctrl.Request
-		for _, object := range []client.Object{before, after} {
-			if set, ok := object.(*v1alpha1.ScheduleSet); ok {
-				found = append(found, Named(set.Namespace, held(set))...)
-			}
+		was, _ := before.(*v1alpha1.ScheduleSet)
+		is, _ := after.(*v1alpha1.ScheduleSet)
+		var namespace string
+		switch {
+		case is != nil:
+			namespace = is.Namespace
+		case was != nil:
+			namespace = was.Namespace
 		}
-		return found
+		return Named(namespace, status.Progressed(was, is, parts))
 	}
 }

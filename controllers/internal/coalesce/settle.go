@@ -11,14 +11,16 @@ import (
 // SettleTime is how long what has just been changed is left unsaid: an agent that is connected applies a set within less, and then one write tells the end of it.
 const SettleTime = 200 * time.Millisecond
 
-// FallsBehind tells whether a summary says that more machines than before do not have yet what they are to have. Of a new generation, that is any.
-func FallsBehind(before, after *v1alpha1.FleetSummary, newGeneration bool) bool {
+// fallsBehind tells whether a summary says that more machines than before do not have yet what they are to have. Of a new generation, that is any.
+func fallsBehind(before, after *v1alpha1.FleetSummary, newGeneration bool) bool {
 	behind := after.HostsMatched - after.HostsApplied
 	return behind > 0 && (newGeneration || behind > before.HostsMatched-before.HostsApplied)
 }
 
-// Settle is how long a summary that FallsBehind is not to be written yet; 0 once it has been so for a while, or is not.
-func (c *Coalescer) Settle(name types.NamespacedName, behind bool) time.Duration {
+// Settle is how long a summary is not to be written yet, by which more machines than before do not have what they are to have; 0 once it has been so for a while, or
+// is not.
+func (c *Coalescer) Settle(name types.NamespacedName, before, after *v1alpha1.FleetSummary, newGeneration bool) time.Duration {
+	behind := fallsBehind(before, after, newGeneration)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
