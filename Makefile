@@ -44,7 +44,7 @@ $(addprefix build-,$(BINARIES)): build-%:
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/$* ./cmd/$*
 
 .PHONY: components
-components: ## Build Kubernetes, etcd, restic, rest-server, an S3 server and Prometheus for demo and tests, once (15 minutes the first time).
+components: ## Build Kubernetes, etcd, restic, rest-server, an S3 server and Prometheus for demo and tests, once (25 minutes on two cores the first time).
 	@hack/components/build.sh $(COMPONENT_DIR) $(COMPONENTS)
 
 .PHONY: install-artifacts
