@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/restic-manager/restic-manager/agentgateway/desired"
 	"github.com/restic-manager/restic-manager/agentgateway/hub"
@@ -17,6 +18,9 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
+// admitting is how long it may take to put a connection on record while the API server is busy.
+const admitting = 5 * time.Second
+
 // holding is what an open session has here.
 type holding struct {
 	link   *hub.Link
@@ -28,7 +32,7 @@ type holding struct {
 
 func reportSession(s *session.Session) report.Session {
 	record, _ := s.Record.(*report.Record)
-	return report.Session{Host: s.Host(), Counter: s.Counter(), Process: s.Process(), Record: record}
+	return report.Session{Host: s.Host(), Counter: s.Counter(), Process: s.Process(), Greeted: s.AppliedRevision(), Record: record}
 }
 
 // Admit implements session.Handler: the connection is put on record, or refused.
@@ -40,7 +44,11 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 	case g.admissions <- struct{}{}:
 		defer func() { <-g.admissions }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return session.ErrNoTime
+	}
+	// What is cut off when it has begun costs the API server as much as what is done, and those behind their turn.
+	if until, ok := ctx.Deadline(); ok && time.Until(until) < admitting {
+		return session.ErrNoTime
 	}
 	record, err := g.writer.Connect(ctx, report.Newcomer{
 		Session:         reportSession(s),
@@ -77,7 +85,7 @@ func (g *Gateway) Opened(s *session.Session, hello *wire.HelloBody) {
 	g.o.Logger.Info("agent connected", "host", s.Host().String(), "session", s.Counter(), "remote", s.Remote(), "agent", hello.AgentVersion,
 		"restic", hello.ResticVersion, "applied", hello.AppliedRevision, "unacked", hello.Unacked)
 	h.stream.Greet(hello, s.Skew())
-	g.pusher.Opened(link, base64.StdEncoding.EncodeToString(s.Key()), hello.AppliedRevision)
+	g.pusher.Opened(link, base64.StdEncoding.EncodeToString(s.Key()), hello.AppliedRevision, hello.AppliedSerial)
 }
 
 // Received implements session.Handler.

@@ -70,6 +70,8 @@ type sent struct {
 	revision string
 	// tombstone: the set was one when it was looked at last.
 	tombstone bool
+	// greeted is the serial of the set that the agent came with, 0 for none.
+	greeted int64
 	// serial is that of the set which was offered, 0 before. A set that somebody damaged is replaced by one of the same revision.
 	serial int64
 	// run and cancel are the HostJobs, by UID, of which the command and its cancellation were sent; nil before the first.
@@ -83,10 +85,10 @@ func New(o Options) *Pusher {
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[wire.HostRef]{Name: "desired"})}
 }
 
-// Opened takes a session in: with the key that its hello was verified with and the revision that the agent has in force.
-func (p *Pusher) Opened(link Link, signingKey, revision string) {
+// Opened takes a session in: with the key that its hello was verified with, and revision and serial of the set that the agent has in force.
+func (p *Pusher) Opened(link Link, signingKey, revision string, serial int64) {
 	p.mu.Lock()
-	p.sessions[link.Host()] = &sent{link: link, key: signingKey, revision: revision}
+	p.sessions[link.Host()] = &sent{link: link, key: signingKey, revision: revision, greeted: serial}
 	p.mu.Unlock()
 	p.queue.Add(link.Host())
 }
@@ -267,7 +269,7 @@ func (p *Pusher) offer(ctx context.Context, cached *v1alpha1.ScheduleSet, s *sen
 		return nil
 	}
 	set := p.o.Whole(cached)
-	if set == nil {
+	if set == nil || cached.Spec.Serial <= s.greeted { // the agent knows a newer one, which the watch has not brought yet
 		set = &v1alpha1.ScheduleSet{}
 		// Not older than what is known: this, the API server answers from its own memory.
 		known := &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: cached.ResourceVersion}}

@@ -123,7 +123,7 @@ func newFixture(t *testing.T, applied string) *fixture {
 func (f *fixture) open(counter int64, applied string) {
 	f.link = &fakeLink{counter: counter}
 	f.hub.current = f.link
-	f.Opened(f.link, "key", applied)
+	f.Opened(f.link, "key", applied, 0)
 }
 
 // put creates or replaces an object.
@@ -194,10 +194,20 @@ func TestTheNewestSetIsOfferedOnce(t *testing.T) {
 
 func TestASetThatIsAtHandInFullIsNotReadAgain(t *testing.T) {
 	f := newFixture(t, "r0")
-	cached := set("r1", nil)
+	cached := set("r1", func(s *v1alpha1.ScheduleSet) { s.Spec.Serial = 1 })
 	put(t, f.cached, cached) // and the API server is not asked, which has none
-	f.whole = map[string]*v1alpha1.ScheduleSet{cached.ResourceVersion: set("r1", nil)}
+	f.whole = map[string]*v1alpha1.ScheduleSet{cached.ResourceVersion: cached.DeepCopy()}
 	f.sends("set r1")
+	f.sends("")
+}
+
+func TestAnAgentThatKnowsMoreThanTheWatchIsNotOfferedWhatIsAtHand(t *testing.T) {
+	f := newFixture(t, "r0")
+	cached := set("r7", func(s *v1alpha1.ScheduleSet) { s.Spec.Serial = 7 })
+	put(t, f.cached, cached)
+	put(t, f.live, set("r8", func(s *v1alpha1.ScheduleSet) { s.Spec.Serial = 8 }))
+	f.whole = map[string]*v1alpha1.ScheduleSet{cached.ResourceVersion: cached.DeepCopy()}
+	f.Opened(f.link, "key", "r8", 8)
 	f.sends("")
 }
 

@@ -33,7 +33,7 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 			stands := refusal != nil && refusal.Revision == set.Spec.Revision && refusal.Revision != ack.Revision
 			notAllowed := notAllowedOf(ack.NotAllowed)
 			before := set.Status.AppliedSerial
-			set.Status.AppliedSerial = knownSerial(set, ack.Revision, ack.Serial)
+			set.Status.AppliedSerial = ackedSerial(set, s, ack)
 			if set.Status.AppliedRevision != ack.Revision || refusal != nil && !stands {
 				noteApplied(set, ack.Revision, w.now())
 				if !stands {
@@ -63,6 +63,14 @@ func (w *Writer) SetAcked(ctx context.Context, s Session, ack *wire.SetAck) erro
 	return w.emit(ctx, event{host: s.Host, hostUID: uid, kind: corev1.EventTypeWarning, reason: v1alpha1.EventSetRefused,
 		action: "ApplyScheduleSet", id: ack.Revision + string(ack.Reason),
 		note: fmt.Sprintf("The machine refused schedule set %.12s (%s): %s. The set in force stays in force.", ack.Revision, ack.Reason, ack.Message)})
+}
+
+// ackedSerial is that of a set which a machine has put in force. What it did not come with was offered in this session: it is a set of this cluster, however old.
+func ackedSerial(set *v1alpha1.ScheduleSet, s Session, ack *wire.SetAck) int64 {
+	if ack.Serial > 0 && ack.Revision != s.Greeted {
+		return ack.Serial
+	}
+	return knownSerial(set, ack.Revision, ack.Serial)
 }
 
 // Record is what of a ScheduleSet's status an ack is compared with, as the record of the connection left it. Nobody but the session's acks changes it.

@@ -117,10 +117,10 @@ func (w *Writer) noteConnection(set *v1alpha1.ScheduleSet, n Newcomer) {
 	if d := set.Status.Duplicate; d != nil && w.o.Clock.Since(d.LastSeen.Time) > duplicateForgotten {
 		set.Status.Duplicate = nil
 	}
+	set.Status.AppliedSerial = knownSerial(set, n.AppliedRevision, n.AppliedSerial)
 	if set.Status.AppliedRevision != n.AppliedRevision {
 		noteApplied(set, n.AppliedRevision, now)
 	}
-	set.Status.AppliedSerial = knownSerial(set, n.AppliedRevision, n.AppliedSerial)
 }
 
 func noteApplied(set *v1alpha1.ScheduleSet, revision string, now metav1.Time) {
@@ -139,6 +139,8 @@ func knownSerial(set *v1alpha1.ScheduleSet, revision string, serial int64) int64
 	switch {
 	case serial == 0 && revision == set.Spec.Revision:
 		return set.Spec.Serial
+	case serial == 0 && revision != "" && revision == set.Status.AppliedRevision:
+		return set.Status.AppliedSerial
 	case serial >= set.Spec.Serial, serial == set.Status.AppliedSerial,
 		slices.ContainsFunc(set.Spec.Groups, func(g v1alpha1.ScheduleSetGroup) bool { return g.Serial == serial }),
 		slices.ContainsFunc(set.Spec.Schedules, func(s v1alpha1.ScheduleSetSchedule) bool { return s.Serial == serial }):

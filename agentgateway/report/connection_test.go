@@ -180,7 +180,8 @@ func TestTheRevisionInForceIsWrittenWithTheConnection(t *testing.T) {
 func TestASerialIsWrittenWhereSomethingFollowsFromIt(t *testing.T) {
 	published := func() *v1alpha1.ScheduleSet {
 		set := &v1alpha1.ScheduleSet{}
-		set.Spec.Revision, set.Spec.Serial, set.Status.AppliedSerial = "r4", 40, 15
+		set.Spec.Revision, set.Spec.Serial = "r4", 40
+		set.Status.AppliedRevision, set.Status.AppliedSerial = "r1.5", 15
 		set.Spec.Groups = []v1alpha1.ScheduleSetGroup{{Name: "etc", Serial: 10}, {Name: "home", Serial: 40}}
 		set.Spec.Schedules = []v1alpha1.ScheduleSetSchedule{{Name: "nightly", Serial: 20}}
 		return set
@@ -194,7 +195,8 @@ func TestASerialIsWrittenWhereSomethingFollowsFromIt(t *testing.T) {
 		{"that of the published set", "r4", 40, 40},
 		{"of one of its groups", "r1", 10, 10},
 		{"of one of its schedules", "r2", 20, 20},
-		{"that on record", "r1", 15, 15},
+		{"that on record", "r1.5", 15, 15},
+		{"none, of an agent of before that has the set on record", "r1.5", 0, 15},
 		{"one that this cluster does not know", "lost", 30, 0},
 		{"one that is later than all, by which the controllers know that some were lost", "lost", 50, 50},
 		{"none, of an agent of before that has the published set", "r4", 0, 40},
@@ -202,6 +204,25 @@ func TestASerialIsWrittenWhereSomethingFollowsFromIt(t *testing.T) {
 		{"none, since there is no set", "", 0, 0},
 	} {
 		if got := knownSerial(published(), test.revision, test.serial); got != test.want {
+			t.Errorf("%s: %d, want %d", test.test, got, test.want)
+		}
+	}
+}
+
+func TestALateAckOfASetThatWasOfferedHereCounts(t *testing.T) {
+	set := &v1alpha1.ScheduleSet{}
+	set.Spec.Revision, set.Spec.Serial = "r8", 80
+	came := Session{Greeted: "r6"}
+	for _, test := range []struct {
+		test string
+		ack  wire.SetAck
+		want int64
+	}{
+		{"of what was offered before the published one", wire.SetAck{Revision: "r7", Serial: 70}, 70},
+		{"of what the machine came with, which nobody knows here", wire.SetAck{Revision: "r6", Serial: 60}, 0},
+		{"without a serial", wire.SetAck{Revision: "r7"}, 0},
+	} {
+		if got := ackedSerial(set, came, &test.ack); got != test.want {
 			t.Errorf("%s: %d, want %d", test.test, got, test.want)
 		}
 	}

@@ -75,6 +75,8 @@ type Session struct {
 	Host    wire.HostRef
 	Counter int64
 	Process string
+	// Greeted is the revision that the machine said it has in force when it connected.
+	Greeted string
 	// Record is what Connect returned, as long as the session has written nothing else to its ScheduleSet; nil when that is not known.
 	Record *Record
 }

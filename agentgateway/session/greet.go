@@ -52,13 +52,17 @@ func (s *Server) greet(link *Session, name string) (*wire.HelloBody, error) {
 // join waits in line until the handler has admitted a session.
 func (s *Server) join(link *Session, hello *wire.HelloBody) error {
 	s.line.Enter()
-	defer func() { s.line.Leave(s.o.Clock.Now()) }()
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.AdmitTimeout)
 	defer cancel()
 	err := s.handler.Admit(ctx, link, hello)
 	var refused *wire.Error
 	if err == nil || errors.As(err, &refused) {
+		s.line.Leave(s.o.Clock.Now())
 		return err
+	}
+	s.line.GiveUp()
+	if errors.Is(err, ErrNoTime) {
+		return s.later("the line is longer than it seemed")
 	}
 	s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
 	if ctx.Err() != nil {

@@ -31,12 +31,15 @@ type Meter interface {
 	Attempt(result string)
 }
 
+// ErrNoTime is for Handler.Admit: too little is left of its time to begin.
+var ErrNoTime = errors.New("no time is left")
+
 // Handler says what sessions mean. SigningKey and Admit are called concurrently for different connections; the calls for one session
 // are serial.
 type Handler interface {
 	// SigningKey is the Ed25519 public key that the host's machine signs with.
 	SigningKey(wire.HostRef) ([]byte, bool)
-	// Admit decides about an authenticated session before its welcome. A *wire.Error is told to the agent.
+	// Admit decides about an authenticated session before its welcome. A *wire.Error is told to the agent; after ErrNoTime it may come again.
 	Admit(context.Context, *Session, *wire.HelloBody) error
 	// Opened: the welcome was sent.
 	Opened(*Session, *wire.HelloBody)
@@ -167,8 +170,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 const (
 	// maxTicket bounds how far ahead agents are told to come.
 	maxTicket = time.Minute
-	// fewWait may wait whatever the pace seems to be: it is measured first while a flood of handshakes takes all there is.
-	fewWait = 1000
+	// fewWait may wait whatever the pace seems to be.
+	fewWait = 256
 )
 
 // take counts a connection, or says why it is not looked at. greeted is called when its handshake is over.

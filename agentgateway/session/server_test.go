@@ -383,6 +383,21 @@ func TestWhoIsKnownLeavesTheHandshakesAndWaitsInLine(t *testing.T) {
 	}
 }
 
+func TestWhoseTimeIsOverComesAgainAndSaysNothingAboutThePace(t *testing.T) {
+	f := start(t, nil)
+	f.handler.admit = func(context.Context, *Session, *wire.HelloBody) error { return ErrNoTime }
+	f.server.line.Enter() // somebody who waits on
+	before := f.server.line.Wait()
+	_, err := f.machine.TryConnect(t, 1)
+	var refusal *wire.Error
+	if !errors.As(err, &refusal) || refusal.Code != wire.CodeBusy || refusal.RetryAfterSeconds < 1 {
+		t.Errorf("the agent is told %v", err)
+	}
+	if got := f.server.line.Wait(); got != before {
+		t.Errorf("the line takes %v, want %v as before", got, before)
+	}
+}
+
 func TestALineThatIsTooLongSendsEachAwayForATimeOfItsOwn(t *testing.T) {
 	f := start(t, func(o *Options) { o.AdmitTimeout = 30 * time.Second })
 	for range 5000 {

@@ -47,6 +47,17 @@ func (l *Line) Leave(now time.Time) {
 		l.each = (l.pace()*weight + took) / (weight + 1)
 	}
 	l.last = now
+	l.left()
+}
+
+// GiveUp counts one who leaves without having been served, which says nothing about the pace.
+func (l *Line) GiveUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left()
+}
+
+func (l *Line) left() {
 	if l.waiting--; l.waiting == 0 {
 		l.last = time.Time{}
 	}

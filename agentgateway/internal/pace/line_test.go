@@ -84,6 +84,23 @@ func TestAFloodOfHandshakesSaysLittleAboutThePace(t *testing.T) {
 	}
 }
 
+func TestWhoGivesUpDoesNotMakeTheLineFaster(t *testing.T) {
+	var l Line
+	now := start
+	for range 5000 {
+		l.Enter()
+	}
+	for range 1000 {
+		for range 3 {
+			l.GiveUp()
+		}
+		serve(&l, &now, 1, 40*time.Millisecond)
+	}
+	if got, want := l.Wait(), 1000*40*time.Millisecond; got < want*9/10 || got > want*11/10 {
+		t.Errorf("1000 at 40 ms take %v, want about %v", got, want)
+	}
+}
+
 func TestTicketsFollowThePaceOfNow(t *testing.T) {
 	var l Line
 	now := start

@@ -14,8 +14,8 @@
 // The first event after a pause is enqueued at once where the object is about one other, so that a person who watches one Host sees it now. The more others there
 // are, the longer it waits, up to a quarter of the spacing: what passes (a set that is published to one of a thousand Hosts, and applied a moment later) then is one
 // look that finds nothing to write, not two writes. Events that follow are enqueued for the end of the spacing, where the work queue holds each object once. Ran is
-// told of every reconciliation that may write, whatever led to it. Where acks are waited for, the one after which nobody may be behind is looked at at once: that is what whoever
-// changed something waits for. An object that is gone is forgotten by Forget. In the same way Settle keeps back, for a moment, the news that a
+// told of every reconciliation that may write, whatever led to it. Where acks are waited for, the one after which nobody may be behind does not wait for the end of the spacing,
+// but for a quarter of it: that is what whoever changed something waits for. An object that is gone is forgotten by Forget. In the same way Settle keeps back, for a moment, the news that a
 // change is not applied yet.
 //
 // # Locks
@@ -43,7 +43,7 @@ import (
 // at most, or perMember for each of them where they are very many.
 type Spacing struct {
 	Each, Max time.Duration
-	// Last says that the event after which none may be behind does not wait.
+	// Last says that the event after which none may be behind waits for a quarter of it.
 	Last bool
 }
 
@@ -110,15 +110,15 @@ func (c *Coalescer) After(name types.NamespacedName, spacing Spacing, now time.T
 	if !ok {
 		return 0
 	}
+	wait, first := spacing.of(last.members), spacing.of(last.members-1)/4
 	// Half of these events may be of sets that were only published: then half as many are behind at that look, and so on.
 	if spacing.Last && last.behind > 0 {
 		last.behind--
 		c.last[name] = last
 		if last.behind == 0 {
-			return 0
+			return min(max(last.at.Add(first).Sub(now), 0), wait)
 		}
 	}
-	wait, first := spacing.of(last.members), spacing.of(last.members-1)/4
 	// A clock that was set back makes nobody wait longer.
 	return min(max(last.at.Add(wait).Sub(now), first, 0), wait)
 }
