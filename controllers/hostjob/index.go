@@ -12,7 +12,7 @@ import (
 // indexJobs is a field index of the cache: what one job concerns is found without a look at all others. Finished jobs are not in it.
 const indexJobs = "hostjob/unfinished"
 
-// Keys of the indexes.
+// Keys in it.
 const (
 	keyMaintained = "maintained" // jobs whose access a RepoMaintenance may decide
 	keyAllGroups  = "groups"     // jobs that any SourceGroup may concern

@@ -72,7 +72,7 @@ func storm(w *world) ([]row, error) {
 	}
 	slower := max(dials, patches)
 	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
-	r.note = fmt.Sprintf("dials %s, patches %s; sessions: %s; from the gateway's own start, which took %s", span(dials), span(patches), <-back, span(up.Sub(killed)))
+	r.note = fmt.Sprintf("dials %s, patches %s, %.2f× of both one after the other; sessions: %s; from the gateway's own start, which took %s", span(dials), span(patches), ratio(took, dials+patches), <-back, span(up.Sub(killed)))
 	m := within("gateway memory at its peak meanwhile", highest, steady, float64(highest)/float64(steady), 2)
 	m.note = "baseline: the same fleet at rest"
 	return []row{r, m}, nil
