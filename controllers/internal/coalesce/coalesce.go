@@ -55,8 +55,8 @@ var (
 	Acks = Spacing{Each: 20 * time.Millisecond, Max: 2 * time.Second, Last: true}
 )
 
-// perMember bounds what looks cost: one takes some 15 µs for each object that it sums up over, and many groups may be over the same ones.
-const perMember = time.Millisecond
+// perMember bounds what looks cost: one takes some 25 µs for each object that it sums up over, and many groups may be over the same ones.
+const perMember = 2 * time.Millisecond
 
 func (s Spacing) of(members int) time.Duration {
 	most := max(s.Max, perMember*time.Duration(members))
