@@ -61,11 +61,11 @@ func (s *Server) join(link *Session, hello *wire.HelloBody) error {
 		return err
 	}
 	s.line.GiveUp()
-	if errors.Is(err, ErrNoTime) {
-		return s.later("the line is longer than it seemed")
+	begun := !errors.Is(err, ErrNoTime)
+	if begun {
+		s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
 	}
-	s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
-	if ctx.Err() != nil {
+	if !begun || ctx.Err() != nil {
 		return s.later("the line is longer than it seemed")
 	}
 	return asWireError(err)

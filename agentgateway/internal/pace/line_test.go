@@ -5,6 +5,15 @@ import (
 	"time"
 )
 
+// lineOf is a line in which so many wait.
+func lineOf(count int) *Line {
+	l := &Line{}
+	for range count {
+		l.Enter()
+	}
+	return l
+}
+
 // serve lets so many leave, one each pace.
 func serve(l *Line, now *time.Time, count int, pace time.Duration) {
 	for range count {
@@ -43,24 +52,18 @@ func TestALineMeasuresHowLongOneTakes(t *testing.T) {
 }
 
 func TestAStallAndAClockThatIsSetBackDoNotSpoilTheMeasure(t *testing.T) {
-	var l Line
+	l := lineOf(100)
 	now := start
-	for range 100 {
-		l.Enter()
-	}
-	serve(&l, &now, 50, 10*time.Millisecond)
-	serve(&l, &now, 1, time.Hour)
-	serve(&l, &now, 1, -time.Hour)
+	serve(l, &now, 50, 10*time.Millisecond)
+	serve(l, &now, 1, time.Hour)
+	serve(l, &now, 1, -time.Hour)
 	if got := l.Wait() / 48; got > 100*time.Millisecond || got <= 0 {
 		t.Errorf("one takes %v", got)
 	}
 }
 
 func TestWhoIsSentAwayComesBehindAllOthers(t *testing.T) {
-	var l Line
-	for range 100 {
-		l.Enter()
-	}
+	l := lineOf(100)
 	for i := range 100 {
 		want := 60*firstEach + time.Duration(i)*firstEach/overbooked
 		if got := l.Ticket(start, 40*firstEach, time.Minute); got != want {
@@ -73,28 +76,22 @@ func TestWhoIsSentAwayComesBehindAllOthers(t *testing.T) {
 }
 
 func TestAFloodOfHandshakesSaysLittleAboutThePace(t *testing.T) {
-	var l Line
+	l := lineOf(1030)
 	now := start
-	for range 1030 {
-		l.Enter()
-	}
-	serve(&l, &now, 30, 150*time.Millisecond)
+	serve(l, &now, 30, 150*time.Millisecond)
 	if got := l.Wait(); got > 30*time.Second {
 		t.Errorf("after the first 30, 1000 wait for %v", got)
 	}
 }
 
 func TestWhoGivesUpDoesNotMakeTheLineFaster(t *testing.T) {
-	var l Line
+	l := lineOf(5000)
 	now := start
-	for range 5000 {
-		l.Enter()
-	}
 	for range 1000 {
 		for range 3 {
 			l.GiveUp()
 		}
-		serve(&l, &now, 1, 40*time.Millisecond)
+		serve(l, &now, 1, 40*time.Millisecond)
 	}
 	if got, want := l.Wait(), 1000*40*time.Millisecond; got < want*9/10 || got > want*11/10 {
 		t.Errorf("1000 at 40 ms take %v, want about %v", got, want)
@@ -102,17 +99,14 @@ func TestWhoGivesUpDoesNotMakeTheLineFaster(t *testing.T) {
 }
 
 func TestTicketsFollowThePaceOfNow(t *testing.T) {
-	var l Line
+	l := lineOf(3000)
 	now := start
-	for range 3000 {
-		l.Enter()
-	}
-	serve(&l, &now, 1000, 100*time.Millisecond)
+	serve(l, &now, 1000, 100*time.Millisecond)
 	var last time.Duration
 	for range 100 {
 		last = l.Ticket(now, time.Hour, time.Minute)
 	}
-	serve(&l, &now, 1900, time.Millisecond)
+	serve(l, &now, 1900, time.Millisecond)
 	if got := l.Ticket(now, time.Hour, time.Minute); got > last/4 {
 		t.Errorf("behind a ticket of %v, which was told at a slow pace, the next one is %v", last, got)
 	}

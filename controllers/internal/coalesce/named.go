@@ -1,6 +1,8 @@
 package coalesce
 
 import (
+	"cmp"
+
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,13 +37,10 @@ func InSets(parts status.Parts) func(before, after client.Object) []ctrl.Request
 	return func(before, after client.Object) []ctrl.Request {
 		was, _ := before.(*v1alpha1.ScheduleSet)
 		is, _ := after.(*v1alpha1.ScheduleSet)
-		var namespace string
-		switch {
-		case is != nil:
-			namespace = is.Namespace
-		case was != nil:
-			namespace = was.Namespace
+		set := cmp.Or(is, was)
+		if set == nil {
+			return nil
 		}
-		return Named(namespace, status.Progressed(was, is, parts))
+		return Named(set.Namespace, status.Progressed(was, is, parts))
 	}
 }
