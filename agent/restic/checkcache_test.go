@@ -8,7 +8,8 @@ import (
 
 // The cache of a check can have the size of the repository's whole index.
 func TestAKilledCheckLeavesNoCacheBehind(t *testing.T) {
-	runner := playScript(t, `for word in "$@"; do
+	runner := playScript(t, `case "$*" in *unlock*) exit 0;; esac
+for word in "$@"; do
   case "$word" in --cache-dir=*) mkdir -p "${word#--cache-dir=}/restic-check-cache-1/index";; esac
 done
 kill -KILL $$`)

@@ -16,6 +16,7 @@ type outcome struct {
 	cause       error  // context.Cause, when stopped for it
 	exitMessage string // of restic's exit_error, or its last line on stderr; not redacted, since a weak password would hide what tells the kind
 	gaveUp      string // the last "… failed: reason"; not redacted
+	crash       string // what the Go runtime said when restic broke down; not redacted
 	redact      func(string) string
 	last        Retry    // the last attempt in vain
 	retrying    bool     // and nothing went well after it
@@ -23,6 +24,14 @@ type outcome struct {
 	stderr      []string // the last lines, redacted
 	waited      time.Duration
 	killed      bool // by us, since SIGINT was not enough
+}
+
+// exitCrashed is the exit code of a Go program that broke down. restic has no such code of its own.
+const exitCrashed = 2
+
+// leftLock tells whether restic had no chance to remove its lock.
+func (o outcome) leftLock() bool {
+	return o.killed || o.crash != "" || o.signal != 0 && o.stopped == notStopped
 }
 
 type stopReason int
@@ -95,6 +104,10 @@ func (o outcome) failure(command, repositoryURL string) *Error {
 	case o.signal != 0:
 		e.Kind = KindKilled
 		e.Message = fmt.Sprintf("restic was ended by the signal %q, which the agent did not send; somebody killed it, or the machine ran out of memory (see its kernel log)", o.signal)
+		return e
+	case o.crash != "":
+		e.Kind = KindCrashed
+		e.Message = fmt.Sprintf("restic broke down (%s), which is a defect of this version of it; it may go well another time, or with another version", o.show(o.crash))
 		return e
 	case o.exitCode == 10:
 		e.Kind = KindNoRepository

@@ -34,7 +34,9 @@
 //     CompletedWithErrors when at least one file came back.
 //   - A restore whose includes match nothing exits 0; it is KindNothingRestored here.
 //   - A forget that an append-only server refused exits 0 in 0.18 and 3 in 0.19, and lists as removed what is still there; stderr tells. Refused counts
-//     these, and the error is KindForgetRefused, unless the network broke down in the middle.
+//     these, and the error is KindForgetRefused, unless the network broke down in the middle. 0.19 breaks down now and then over such refusals, by a race of its own, and tells nothing
+//     of what it chose: the forget is run again.
+//   - Exit code 2 is that of a Go program that broke down: KindCrashed.
 //   - A prune that an append-only server refuses (KindUnauthorized) has uploaded repacked packs before, in both versions: it leaves more than it found. This package cannot tell which
 //     credentials may delete, so not starting it is the caller's business. Without garbage it exits 0.
 //   - A prune prints text even with --json. Its figures are read as restic rounds them; what is not understood is 0, and no failure.

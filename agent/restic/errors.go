@@ -52,6 +52,8 @@ const (
 	KindDeadlineExceeded Kind = "DeadlineExceeded"
 	// KindKilled means that somebody else ended restic with a signal: a person, or the kernel when memory ran out.
 	KindKilled Kind = "Killed"
+	// KindCrashed means that restic broke down by a defect of its own. Another run may go well.
+	KindCrashed Kind = "Crashed"
 )
 
 // Sentinels for errors.Is: each matches every *Error of its kind.
@@ -71,6 +73,7 @@ var (
 	ErrCommandFailed   = &Error{Kind: KindCommandFailed}
 	ErrCommandEmpty    = &Error{Kind: KindCommandEmpty}
 	ErrCancelled       = &Error{Kind: KindCancelled}
+	ErrCrashed         = &Error{Kind: KindCrashed}
 	ErrDeadline        = &Error{Kind: KindDeadlineExceeded}
 	ErrInvalid         = &Error{Kind: KindInvalid}
 )

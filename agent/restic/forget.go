@@ -57,10 +57,24 @@ var notRemoved = regexp.MustCompile(`^unable to remove snapshot/([0-9a-f]+)`)
 // Forget removes the snapshots of a host and tag that no rule keeps. When the repository refused to remove any, the error is of KindForgetRefused and the result says how many.
 // No snapshot at all is success.
 func (r *Runner) Forget(ctx context.Context, options ForgetOptions, observer Observer) (ForgetResult, error) {
-	result := ForgetResult{ExitCode: -1}
 	if err := options.check(); err != nil {
-		return result, err
+		return ForgetResult{ExitCode: -1}, err
 	}
+	for tries := 1; ; tries++ {
+		result, err := r.forgetOnce(ctx, options, observer)
+		if !errors.Is(err, ErrCrashed) || tries == maxForgets {
+			return result, err
+		}
+		r.logger().Warn("restic broke down; forget runs again", "error", err)
+	}
+}
+
+// maxForgets is how often a forget is run that breaks down. restic (0.19.1) does so now and then when a server refuses several removals at once, before it has
+// said what it chose: it notes them in a map without a lock.
+const maxForgets = 4
+
+func (r *Runner) forgetOnce(ctx context.Context, options ForgetOptions, observer Observer) (ForgetResult, error) {
+	result := ForgetResult{ExitCode: -1}
 	var chosen forgetOutput
 	var badOutput error
 	refused := map[string]bool{}
@@ -90,7 +104,7 @@ func (r *Runner) Forget(ctx context.Context, options ForgetOptions, observer Obs
 // judge decides, from everything together, how the forget went.
 func (f ForgetResult) judge(o outcome, badOutput error, url string) (ForgetResult, error) {
 	switch {
-	case o.stopped != notStopped:
+	case o.stopped != notStopped, o.crash != "":
 		return f, o.failure("forget", url)
 	case f.Refused > 0:
 		f.Message += fmt.Sprintf(", %d not removed", f.Refused)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -78,6 +80,55 @@ func TestForgetIsToldFromBothOutputs(t *testing.T) {
 		if result, err := playScript(t, "echo '"+broken+"'").Forget(context.Background(), goodForget, nil); err == nil {
 			t.Errorf("%s cannot be read, and is success: %+v", broken, result)
 		}
+	}
+}
+
+// crashing is the script of a restic whose forget breaks down that often; it counts its runs and keeps a lock until it is asked to unlock.
+func crashing(dir string, times int) string {
+	return fmt.Sprintf(`cd %s
+case "$*" in
+*unlock*) rm -f lock; exit 0;;
+esac
+test ! -e lock || exit 11
+echo >lock; echo run >>runs
+echo "unable to remove snapshot/aa from the repository" >&2
+if [ $(wc -l <runs) -le %d ]; then
+  echo 'fatal error: concurrent map writes' >&2; echo >&2; echo 'goroutine 60 [running]:' >&2; exit 2
+fi
+rm lock
+echo '[{"keep":[{}],"remove":[{}]}]'; exit 3`, dir, times)
+}
+
+func TestAForgetThatBreaksDownIsRunAgainWithoutItsLock(t *testing.T) {
+	result, err := playScript(t, crashing(t.TempDir(), 2)).Forget(context.Background(), goodForget, nil)
+	if KindOf(err) != KindForgetRefused || result.Kept != 1 || result.Removed != 0 || result.Refused != 1 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	dir := t.TempDir()
+	_, err = playScript(t, crashing(dir, 99)).Forget(context.Background(), goodForget, nil)
+	if !errors.Is(err, ErrCrashed) || !strings.Contains(err.Error(), "concurrent map writes") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "lock")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the lock of the last run is left:", err)
+	}
+	if runs, err := os.ReadFile(filepath.Join(dir, "runs")); err != nil || strings.Count(string(runs), "run") != maxForgets {
+		t.Errorf("%q, %v; want %d runs", runs, err, maxForgets)
+	}
+}
+
+func TestALockIsRemovedWhenSomebodyElseKilledRestic(t *testing.T) {
+	dir := t.TempDir()
+	script := "cd " + dir + `
+case "$*" in
+*unlock*) echo >unlocked; exit 0;;
+esac
+kill -KILL $$`
+	if _, err := playScript(t, script).Backup(context.Background(), scriptBackup, nil); KindOf(err) != KindKilled {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "unlocked")); err != nil {
+		t.Error(err)
 	}
 }
 

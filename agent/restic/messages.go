@@ -90,6 +90,7 @@ func (m message) progress() Progress {
 var (
 	retryText     = regexp.MustCompile(`^(\w+\(.*?\)) returned error, retrying after ([0-9.a-zµ]+): (.*)$`)
 	recoveredText = regexp.MustCompile(`^\w+\(.*\) operation successful after [0-9]+ retries$`)
+	crashText     = regexp.MustCompile(`^(fatal error|panic): `) // of the Go runtime
 	gaveUpText    = regexp.MustCompile(`^\w+\(.*\) failed: (.*)$`)
 	signalText    = regexp.MustCompile(`^signal \S+ received, cleaning up$`)
 )

@@ -106,6 +106,8 @@ func (x *run) plainLine(line string, isError bool, now time.Time) {
 		return
 	}
 	switch {
+	case x.crash == "" && crashText.MatchString(line):
+		x.crash = line // and a stack follows
 	case x.inv.text && strings.HasPrefix(line, "Fatal: "):
 		x.exitMessage = line // what follows is a hint
 	case signalText.MatchString(line):

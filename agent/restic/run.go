@@ -56,7 +56,7 @@ type invocation struct {
 	text bool
 	// silent: the command says nothing while it works well, and is quick; so a long silence means that the server does not answer.
 	silent bool
-	// locks: the command leaves a lock behind when it is killed.
+	// locks: the command leaves a lock behind when it is killed or breaks down.
 	locks bool
 	// ownCache: the command makes a cache of its own below the one that it is given, and leaves it there when it is killed. It goes with the run's folder.
 	ownCache bool
@@ -80,6 +80,7 @@ type run struct {
 	killed      bool
 	exitMessage string
 	gaveUp      string
+	crash       string
 	stderr      []string
 	lastOutput  time.Time
 }
@@ -179,8 +180,8 @@ func (r *Runner) run(ctx context.Context, inv invocation) (outcome, error) {
 	}
 	o := x.outcome(ctx, time.Since(began))
 	x.logger.Debug("restic ended", "exitCode", o.exitCode, "after", time.Since(began).Round(time.Millisecond).String())
-	if o.killed && inv.locks {
-		r.unlockAfterKill(ctx, inv)
+	if inv.locks && o.leftLock() {
+		r.removeLeftLock(ctx, inv)
 	}
 	return o, nil
 }
@@ -324,19 +325,22 @@ func (x *run) outcome(ctx context.Context, took time.Duration) outcome {
 		return o
 	}
 	o.exitCode = state.ExitCode()
+	if o.exitCode == exitCrashed {
+		o.crash = x.crash
+	}
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		o.signal = status.Signal()
 	}
 	return o
 }
 
-// unlockAfterKill removes the lock that a killed restic left, as well as it can: the server may be why it had to be killed.
-func (r *Runner) unlockAfterKill(ctx context.Context, inv invocation) {
+// removeLeftLock removes the lock that a restic left which was killed or broke down, as well as it can: the server may be why it had to be killed.
+func (r *Runner) removeLeftLock(ctx context.Context, inv invocation) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	brief := *r
 	brief.Grace = 5 * time.Second
 	if _, err := brief.Unlock(ctx, inv.repository, nil); err != nil {
-		r.logger().Warn("a killed restic may have left a lock; others wait for it for up to half an hour", "error", err)
+		r.logger().Warn("a restic that was killed or broke down may have left a lock; others wait for it for up to half an hour", "error", err)
 	}
 }

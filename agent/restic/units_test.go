@@ -121,6 +121,7 @@ func TestOutcomes(t *testing.T) {
 		{"unreachable for an unknown reason", outcome{stopped: stoppedUnreachable, last: Retry{Kind: KindFailed, Reason: "odd"}}, KindUnreachable, "odd"},
 		{"silent", outcome{stopped: stoppedSilent, waited: time.Minute}, KindUnreachable, "no answer within 1m0s"},
 		{"killed by somebody", outcome{exitCode: -1, signal: 9}, KindKilled, "out of memory"},
+		{"broke down", outcome{exitCode: 2, crash: "fatal error: concurrent map writes", exitMessage: "\truntime/proc.go:1", gaveUp: "403 Forbidden"}, KindCrashed, "concurrent map writes"},
 		{"exit code 130 that nobody asked for", outcome{exitCode: 130, exitMessage: "context canceled"}, KindFailed, "context canceled"},
 		{"an unknown exit code", outcome{exitCode: 77}, KindFailed, "77"},
 		{"a Go stack keeps its first line", outcome{exitCode: 1, exitMessage: "broken\ngoroutine 1\nmain.go:3"}, KindFailed, "broken"},

@@ -179,8 +179,9 @@ func (r *Run) check(ctx context.Context) (string, error) {
 	return "no errors", nil
 }
 
+// locks are the files of the repository's locks. One that is still being uploaded has a longer name.
 func (r *Run) locks() ([]string, error) {
-	return filepath.Glob(filepath.Join(r.Stack.Rest.Data, Host, "locks", "*"))
+	return filepath.Glob(filepath.Join(r.Stack.Rest.Data, Host, "locks", strings.Repeat("[0-9a-f]", 64)))
 }
 
 // staleLock kills a restic of this machine in the middle of a backup, which leaves its lock, and has a forget meet it.
