@@ -411,8 +411,8 @@ func TestALineThatIsTooLongSendsEachAwayForATimeOfItsOwn(t *testing.T) {
 		}
 		asked[refusal.RetryAfterSeconds] = true
 	}
-	if len(asked) < 5 || !asked[15] || !asked[19] || asked[14] || asked[21] {
-		t.Errorf("2,000 are asked to come after %v seconds, want 15, when half of the line may be through, to 20", asked)
+	if len(asked) < 5 || !asked[15] || !asked[21] || asked[14] || asked[23] {
+		t.Errorf("2,000 are asked to come after %v seconds, want 15, when half of the line may be through, to 22", asked)
 	}
 	expectBusy(t, f.machine, "wait to be admitted")
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestWhatDoesNotDependOnTheMachine(t *testing.T) {
-	w, err := newWorld(t.Context(), t.TempDir(), few)
+	w, err := newWorld(t.Context(), t.TempDir(), few, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

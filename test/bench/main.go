@@ -40,6 +40,7 @@ func main() {
 		return
 	}
 	agents := flag.Int("agents", 2000, "simulated agents")
+	replicas := flag.Int("replicas", 1, "replicas of the gateway, over which the agents are spread")
 	page := flag.String("page", "", "file whose tables, between the marks of this program, are written anew")
 	keep := flag.Bool("keep", false, "keep the folder with logs")
 	flag.Usage = func() {
@@ -50,7 +51,7 @@ func main() {
 	ctrl.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *agents, *page, *keep, flag.Args()); err != nil {
+	if err := run(ctx, *agents, *replicas, *page, *keep, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -64,7 +65,7 @@ func names() []string {
 	return all
 }
 
-func run(ctx context.Context, agents int, page string, keep bool, want []string) (err error) {
+func run(ctx context.Context, agents, replicas int, page string, keep bool, want []string) (err error) {
 	for _, name := range want {
 		if !slices.Contains(names(), name) {
 			return fmt.Errorf("there is no scene %q: they are %s", name, strings.Join(names(), ", "))
@@ -77,7 +78,7 @@ func run(ctx context.Context, agents int, page string, keep bool, want []string)
 	if !keep {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	w, err := newWorld(ctx, dir, agents)
+	w, err := newWorld(ctx, dir, agents, replicas)
 	if err != nil {
 		return err
 	}
@@ -102,8 +103,11 @@ func run(ctx context.Context, agents int, page string, keep bool, want []string)
 		rows = append(rows, got...)
 	}
 	name, of := fmt.Sprintf("swarm-%d", agents), fmt.Sprintf("%d agents", agents)
-	if w.fleet == nil {
+	switch {
+	case w.fleet == nil:
 		name, of = "agent", "one real agent"
+	case replicas > 1:
+		name, of = fmt.Sprintf("%s-%d", name, replicas), fmt.Sprintf("%s on %d replicas of the gateway", of, replicas)
 	}
 	fmt.Println(title(of))
 	fmt.Print(terminal(rows))

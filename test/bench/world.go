@@ -40,13 +40,13 @@ type world struct {
 
 func (w *world) logf(format string, args ...any) { logf(format, args...) }
 
-func newWorld(ctx context.Context, dir string, count int) (*world, error) {
+func newWorld(ctx context.Context, dir string, count, replicas int) (*world, error) {
 	w := &world{ctx: ctx, count: count}
 	bin, err := stack.Build(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if w.Stack, err = stack.Start(ctx, stack.Options{Dir: dir, BinDir: bin, Log: w.logf}); err != nil {
+	if w.Stack, err = stack.Start(ctx, stack.Options{Dir: dir, BinDir: bin, Gateways: replicas, Log: w.logf}); err != nil {
 		return nil, err
 	}
 	if w.Client, err = stack.NewClient(w.CP.RESTConfig()); err != nil {
@@ -65,8 +65,12 @@ func (w *world) settle() error {
 	for i := range 8 {
 		sources = append(sources, netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i)}))
 	}
+	var addresses []string
+	for _, g := range w.Replicas {
+		addresses = append(addresses, g.Address)
+	}
 	w.fleet, err = swarm.New(swarm.Options{
-		URL: w.URL, Namespace: namespace, Count: w.count, SigningKeys: keys, Pins: []string{env.SPKIPin(w.CA.Cert)}, Sources: sources, Rate: 150,
+		URL: w.URL, Addresses: addresses, Namespace: namespace, Count: w.count, SigningKeys: keys, Pins: []string{env.SPKIPin(w.CA.Cert)}, Sources: sources, Rate: 150,
 		Host: func(_ int, h *v1alpha1.Host) { h.Labels = map[string]string{"role": "web"} },
 	})
 	if err != nil {

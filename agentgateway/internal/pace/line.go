@@ -11,8 +11,8 @@ const (
 	firstEach = 5 * time.Millisecond
 	// maxEach bounds what a stall adds to the measure.
 	maxEach = time.Second / 4
-	// overbooked is how many tickets are given out for the time of one: an empty line costs more than a long one, and not all come back in time.
-	overbooked = 2
+	// overbooked tickets are given out for the time of overbookedFor: an empty line costs more than a long one, and not all come back in time.
+	overbooked, overbookedFor = 3, 2
 	// weight of what is known against one more measurement. While a fleet shakes hands all at once nearly nobody is served; who is told a time by that comes when the line has
 	// long been empty.
 	weight = 255
@@ -89,7 +89,7 @@ func (l *Line) Wait() time.Duration {
 func (l *Line) Ticket(now time.Time, room, most time.Duration) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	slot := max(l.pace()/overbooked, time.Microsecond)
+	slot := max(l.pace()*overbookedFor/overbooked, time.Microsecond)
 	ahead := max(l.tickets-max(float64(now.Sub(l.told))/float64(slot), 0), 0)
 	in := max(time.Duration(math.Round(ahead*float64(slot))), min(time.Duration(l.waiting)*l.pace()-room, most/2), 0)
 	if in > most {
