@@ -18,8 +18,12 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// admitting is how long it may take to put a connection on record while the API server is busy.
-const admitting = 5 * time.Second
+const (
+	// admitting is how long it may take to put a connection on record while the API server is busy.
+	admitting = 5 * time.Second
+	// longestAdmission is when an API server that does not answer is given up.
+	longestAdmission = 20 * time.Second
+)
 
 // holding is what an open session has here.
 type holding struct {
@@ -50,6 +54,8 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 	if until, ok := ctx.Deadline(); ok && time.Until(until) < admitting {
 		return session.ErrNoTime
 	}
+	ctx, cancel := context.WithTimeout(ctx, longestAdmission)
+	defer cancel()
 	record, err := g.writer.Connect(ctx, report.Newcomer{
 		Session:         reportSession(s),
 		SigningKey:      base64.StdEncoding.EncodeToString(s.Key()),

@@ -97,6 +97,8 @@ type Client struct {
 	flapping bool
 	// behind is the gateway's counter on record after it showed that the disk went back, 0 when that is settled. It belongs to Run.
 	behind int64
+	// toldLine: since the last welcome the log says that this machine waits in line. It belongs to Run.
+	toldLine bool
 }
 
 // New checks the options. The client does nothing before Run.

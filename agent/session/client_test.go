@@ -101,6 +101,24 @@ func TestAFullQueueIsToldAndNeverBlocks(t *testing.T) {
 	t.Error("100,000 messages to a gateway that reads nothing were all taken")
 }
 
+func TestAMachineStaysInLineWhileTheGatewaySaysSo(t *testing.T) {
+	var b *bench
+	b = newBench(t, func(p *peer) {
+		if p.challenge((*b).key, "127.0.0.1") {
+			p.send(&wire.Wait{Seconds: 40})
+			p.raw([]byte(`{"type":"news.flash","payload":{"x":1}}`))
+			p.send(&wire.Wait{Seconds: 30})
+			p.welcome()
+			p.drainReads()
+		}
+	})
+	b.run()
+	await(t, b.handler.connected, "the session")
+	if said := b.logs.String(); strings.Count(said, "waiting in line") != 1 || !strings.Contains(said, "40s") {
+		t.Errorf("the log says: %s", said)
+	}
+}
+
 func TestTheAgentNeverLoopsHotWhateverTheGatewayDoes(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -126,6 +144,15 @@ func TestTheAgentNeverLoopsHotWhateverTheGatewayDoes(t *testing.T) {
 		{"it says busy for a second, for ever", 40, true, func(**bench) func(*peer) {
 			return func(p *peer) {
 				p.send(&wire.Error{Code: wire.CodeBusy, Message: "busy", RetryAfterSeconds: 1})
+			}
+		}},
+		{"it has the machine wait without end", 25, false, func(b **bench) func(*peer) {
+			return func(p *peer) {
+				if p.challenge((*b).key, "127.0.0.1") {
+					for range maxGreeting {
+						p.send(&wire.Wait{Seconds: 1})
+					}
+				}
 			}
 		}},
 		{"it sends garbage", 25, false, func(**bench) func(*peer) { return func(p *peer) { p.raw([]byte("{")) } }},

@@ -22,8 +22,11 @@ import (
 // Timeouts in real time: they bound what the network takes, not what the agent waits for.
 const (
 	connectTimeout = 45 * time.Second
-	// greetTimeout bounds challenge and welcome together.
-	greetTimeout = 30 * time.Second
+	// greetTimeout bounds the time from one word of the gateway to the next, up to its welcome.
+	greetTimeout = 3 * wire.WaitEvery
+	// lineTimeout bounds how long a gateway may have this machine wait for its welcome, and maxGreeting what it says until then.
+	lineTimeout  = 10 * time.Minute
+	maxGreeting  = 256
 	writeTimeout = 30 * time.Second
 )
 
@@ -106,11 +109,15 @@ var errWrongServer = errors.New("wrong server name")
 
 // greet answers the challenge and waits for the welcome.
 func (c *Client) greet(ctx context.Context, link *link, counter int64) (*wire.Welcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 	defer cancel()
-	challenge, err := expect[*wire.Challenge](ctx, link)
+	message, err := hear(ctx, link)
 	if err != nil {
 		return nil, err
+	}
+	challenge, ok := message.(*wire.Challenge)
+	if !ok {
+		return nil, misplaced(message, wire.TypeChallenge)
 	}
 	if !sameName(challenge.ServerName, c.serverName) {
 		return nil, fmt.Errorf("%w: it calls itself %q and was dialled as %q", errWrongServer, challenge.ServerName, c.serverName)
@@ -138,7 +145,34 @@ func (c *Client) greet(ctx context.Context, link *link, counter int64) (*wire.We
 	if err := link.conn.Write(ctx, websocket.MessageText, frame); err != nil {
 		return nil, err
 	}
-	return expect[*wire.Welcome](ctx, link)
+	return c.stayInLine(ctx, link)
+}
+
+// stayInLine waits for the welcome, for as long as the gateway says that there is a line.
+func (c *Client) stayInLine(ctx context.Context, link *link) (*wire.Welcome, error) {
+	for range maxGreeting {
+		message, err := hear(ctx, link)
+		if err != nil {
+			return nil, err
+		}
+		switch m := message.(type) {
+		case *wire.Welcome:
+			c.toldLine = false
+			return m, nil
+		case *wire.Wait:
+			if !c.toldLine {
+				c.o.Logger.Info("the gateway lets others in first; waiting in line", "about", (time.Duration(m.Seconds) * time.Second).String())
+			}
+			c.toldLine = true
+		default:
+			return nil, misplaced(message, wire.TypeWelcome)
+		}
+	}
+	return nil, errors.New("the gateway has this machine wait without end")
+}
+
+func misplaced(message wire.Message, want wire.Type) error {
+	return fmt.Errorf("the gateway sent %s where %s belongs", message.MessageType(), want)
 }
 
 // sameName compares DNS names or addresses; a gateway that only knows the Host header may add the port.
@@ -149,27 +183,21 @@ func sameName(said, dialled string) bool {
 	return strings.EqualFold(strings.TrimSuffix(said, "."), strings.TrimSuffix(dialled, "."))
 }
 
-// expect reads until a message of type M; unknown types are skipped, an Error is returned as such.
-func expect[M wire.Message](ctx context.Context, link *link) (M, error) {
-	var none M
+// hear returns the next message of a gateway that greets; unknown types are skipped, an Error is returned as such.
+func hear(ctx context.Context, link *link) (wire.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	defer cancel()
 	for range 16 {
 		message, err := link.read(ctx)
 		if errors.Is(err, wire.ErrUnknownType) {
 			continue
 		}
-		if err != nil {
-			return none, err
+		if refusal, ok := message.(*wire.Error); ok && err == nil {
+			return nil, refusal
 		}
-		switch m := message.(type) {
-		case M:
-			return m, nil
-		case *wire.Error:
-			return none, m
-		default:
-			return none, fmt.Errorf("the gateway sent %s where %s belongs", message.MessageType(), none.MessageType())
-		}
+		return message, err
 	}
-	return none, errors.New("the gateway sends nothing that this agent knows")
+	return nil, errors.New("the gateway sends nothing that this agent knows")
 }
 
 // catchUp settles that the disk went back. The counter is raised last: after a crash in between, the gateway says it again.

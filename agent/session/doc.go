@@ -20,6 +20,7 @@
 // dialled, so that a gateway cannot pass it on to another one. The session counter is on disk before each dial, and grows: the
 // gateway keeps the connection with the greatest. When it knows one that is not behind the one just dialled (stale_session), the
 // disk went back in time: Handler.WentBack must succeed before the next dial, then the counter continues from the one on record.
+// A gateway that many come to at once says wait instead of welcome, again and again; the machine stays while it does.
 //
 // # Goroutines and locks
 //

@@ -5,7 +5,7 @@
 //
 // A Server is the http.Handler for wire.ConnectPath. For each connection it sends the challenge, reads the hello within HelloTimeout,
 // checks it with the key that the Handler knows for the host, and asks the Handler to Admit the session, which may take its time: those who have proved
-// who they are wait in line. After the welcome it calls Opened, then Received for each message but heartbeats, and at the end Closed, all from one goroutine per session.
+// who they are wait in line, and are told so. After the welcome it calls Opened, then Received for each message but heartbeats, and at the end Closed, all from one goroutine per session.
 //
 // # What a peer can cost
 //

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -51,10 +52,13 @@ func (s *Server) greet(link *Session, name string) (*wire.HelloBody, error) {
 
 // join waits in line until the handler has admitted a session.
 func (s *Server) join(link *Session, hello *wire.HelloBody) error {
+	expected := s.line.Wait()
 	s.line.Enter()
-	ctx, cancel := context.WithTimeout(context.Background(), s.o.AdmitTimeout)
+	ctx, cancel := context.WithTimeout(s.accepting, s.o.AdmitTimeout)
 	defer cancel()
+	place := s.hold(link, expected, cancel)
 	err := s.handler.Admit(ctx, link, hello)
+	place.leave()
 	var refused *wire.Error
 	if err == nil || errors.As(err, &refused) {
 		s.line.Leave(s.o.Clock.Now())
@@ -65,10 +69,58 @@ func (s *Server) join(link *Session, hello *wire.HelloBody) error {
 	if begun {
 		s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
 	}
-	if !begun || ctx.Err() != nil {
+	switch {
+	case s.accepting.Err() != nil:
+		return goingAway()
+	case errors.Is(ctx.Err(), context.Canceled):
+		return err // nobody is there to tell
+	case !begun, ctx.Err() != nil:
 		return s.later("the line is longer than it seemed")
 	}
 	return asWireError(err)
+}
+
+// place is that of one who waits in line, and is told so from time to time.
+type place struct {
+	link  *Session
+	every time.Duration
+	end   time.Time
+	gone  func()
+
+	mu    sync.Mutex
+	timer *time.Timer
+	left  bool
+}
+
+// hold tells somebody in line to stay, every WaitEvery, until it leaves. gone is called when the peer is.
+func (s *Server) hold(link *Session, expected time.Duration, gone func()) *place {
+	p := &place{link: link, every: s.o.WaitEvery, end: time.Now().Add(expected), gone: gone}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(p.every, p.tell)
+	return p
+}
+
+func (p *place) tell() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left {
+		return
+	}
+	seconds := int(time.Until(p.end) / time.Second)
+	if err := p.link.Write(&wire.Wait{Seconds: min(max(seconds, 1), 3600)}); err != nil {
+		p.gone()
+		return
+	}
+	p.timer.Reset(p.every)
+}
+
+// leave returns when nothing is told any more.
+func (p *place) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = true
+	p.timer.Stop()
 }
 
 func (s *Server) welcome(link *Session) error {

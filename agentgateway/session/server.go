@@ -65,8 +65,10 @@ type Options struct {
 	Heartbeat time.Duration
 	// HelloTimeout is the time from the connection to the hello. Default 10 s.
 	HelloTimeout time.Duration
-	// AdmitTimeout bounds Admit; an agent waits 30 s for its welcome. Default 25 s.
+	// AdmitTimeout bounds Admit, and with it how long an agent waits in line. Default 5 min.
 	AdmitTimeout time.Duration
+	// WaitEvery is how often an agent that waits in line is told so. Default wire.WaitEvery.
+	WaitEvery time.Duration
 	// Idle is the longest time between two frames. Default wire.OfflineAfter.
 	Idle time.Duration
 	// WriteTimeout bounds one frame. Default 30 s.
@@ -84,7 +86,8 @@ type Options struct {
 func (o *Options) setDefaults() {
 	setDefault(&o.Heartbeat, 30*time.Second)
 	setDefault(&o.HelloTimeout, 10*time.Second)
-	setDefault(&o.AdmitTimeout, 25*time.Second)
+	setDefault(&o.AdmitTimeout, 5*time.Minute)
+	setDefault(&o.WaitEvery, wire.WaitEvery)
 	setDefault(&o.Idle, wire.OfflineAfter)
 	setDefault(&o.WriteTimeout, 30*time.Second)
 	setDefault(&o.MaxConnections, 20_000)
@@ -109,20 +112,23 @@ type Server struct {
 	connections atomic.Int64
 	handshakes  *pace.Places
 	// line is of those who have proved who they are and wait until they are admitted.
-	line     pace.Line
-	stopping atomic.Bool
-	left     chan struct{}
+	line pace.Line
+	// accepting ends when the server stops to accept, and stopAccepting ends it.
+	accepting     context.Context
+	stopAccepting context.CancelFunc
+	left          chan struct{}
 }
 
 // NewServer returns a Server that hands its sessions to handler.
 func NewServer(o Options, handler Handler) *Server {
 	o.setDefaults()
-	return &Server{o: o, handler: handler, limiter: rate.NewLimiter(rate.Limit(o.ConnectRate), o.ConnectBurst),
+	accepting, stop := context.WithCancel(context.Background())
+	return &Server{o: o, handler: handler, accepting: accepting, stopAccepting: stop, limiter: rate.NewLimiter(rate.Limit(o.ConnectRate), o.ConnectBurst),
 		handshakes: pace.NewPlaces(o.MaxHandshakes), left: make(chan struct{}, 1)}
 }
 
-// StopAccepting refuses connections from now on with busy.
-func (s *Server) StopAccepting() { s.stopping.Store(true) }
+// StopAccepting refuses connections from now on with busy, those that wait in line among them.
+func (s *Server) StopAccepting() { s.stopAccepting() }
 
 // Wait returns when no connection is left, or ctx ends. Call StopAccepting first.
 func (s *Server) Wait(ctx context.Context) error {
@@ -177,8 +183,8 @@ const (
 // take counts a connection, or says why it is not looked at. greeted is called when its handshake is over.
 func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
 	switch {
-	case s.stopping.Load():
-		return nil, busy("this replica is going away", time.Second) // another one is there
+	case s.accepting.Err() != nil:
+		return nil, goingAway()
 	case s.connections.Load() >= int64(s.o.MaxConnections):
 		return nil, busy("this replica holds as many connections as it may", someTime())
 	}
@@ -205,6 +211,9 @@ func (s *Server) longest() time.Duration { return s.o.AdmitTimeout * 2 / 3 }
 func (s *Server) later(why string) *wire.Error {
 	return busy(why, s.line.Ticket(s.o.Clock.Now(), s.longest()/2, maxTicket))
 }
+
+// goingAway is for a replica that stops: another one is there.
+func goingAway() *wire.Error { return busy("this replica is going away", time.Second) }
 
 func busy(why string, after time.Duration) *wire.Error {
 	seconds := int((after + time.Second - 1) / time.Second)

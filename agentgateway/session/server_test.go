@@ -417,6 +417,72 @@ func TestALineThatIsTooLongSendsEachAwayForATimeOfItsOwn(t *testing.T) {
 	expectBusy(t, f.machine, "wait to be admitted")
 }
 
+// hello dials and says who it is, and leaves the answer to the test.
+func (f *fixture) hello(t *testing.T, counter int64) *testagent.Link {
+	t.Helper()
+	link, _, err := f.machine.Dial(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link.Send(f.machine.Hello(t, link.Challenge, counter))
+	return link
+}
+
+func TestWhoWaitsInLineIsToldSoUntilItsWelcome(t *testing.T) {
+	f := start(t, func(o *Options) { o.WaitEvery = time.Millisecond })
+	admit := make(chan struct{})
+	f.handler.admit = func(context.Context, *Session, *wire.HelloBody) error { <-admit; return nil }
+	link := f.hello(t, 1)
+	for range 3 {
+		if wait := testagent.Expect[*wire.Wait](link); wait.Seconds < 1 {
+			t.Errorf("it takes %d s", wait.Seconds)
+		}
+	}
+	close(admit)
+	s := next(t, f.handler.opened, "session")
+	for {
+		m, err := link.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.MessageType() == wire.TypeWelcome {
+			break
+		}
+	}
+	if err := s.Write(&wire.Drain{SpreadSeconds: 3}); err != nil {
+		t.Fatal(err)
+	}
+	testagent.Expect[*wire.Drain](link) // and nothing else after the welcome
+}
+
+func TestWhoLeavesTheLineMakesRoom(t *testing.T) {
+	f := start(t, func(o *Options) { o.WaitEvery = time.Millisecond })
+	left := make(chan error, 1)
+	f.handler.admit = func(ctx context.Context, _ *Session, _ *wire.HelloBody) error {
+		<-ctx.Done()
+		left <- ctx.Err()
+		return ErrNoTime
+	}
+	_ = f.hello(t, 1).Conn.CloseNow()
+	next(t, left, "end of the wait of a machine that is gone")
+}
+
+func TestAServerThatStopsSendsTheLineAway(t *testing.T) {
+	f := start(t, nil)
+	waits := make(chan struct{}, 1)
+	f.handler.admit = func(ctx context.Context, _ *Session, _ *wire.HelloBody) error {
+		waits <- struct{}{}
+		<-ctx.Done()
+		return ErrNoTime
+	}
+	link := f.hello(t, 1)
+	next(t, waits, "session that waits")
+	f.server.StopAccepting()
+	if e := testagent.Expect[*wire.Error](link); e.Code != wire.CodeBusy || e.RetryAfterSeconds != 1 || !strings.Contains(e.Message, "going away") {
+		t.Errorf("the agent is told %+v", e)
+	}
+}
+
 func TestWhoWaitsTooLongIsToldWhenToComeAgain(t *testing.T) {
 	f := start(t, func(o *Options) { o.AdmitTimeout = 10 * time.Millisecond })
 	f.handler.admit = func(ctx context.Context, _ *Session, _ *wire.HelloBody) error {

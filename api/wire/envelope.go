@@ -45,6 +45,7 @@ type Type string
 const (
 	TypeChallenge     Type = "challenge"
 	TypeHello         Type = "hello"
+	TypeWait          Type = "wait"
 	TypeWelcome       Type = "welcome"
 	TypeHeartbeat     Type = "heartbeat"
 	TypeScheduleSet   Type = "schedule.set"
@@ -82,6 +83,8 @@ func New(t Type) Message {
 		return &Challenge{}
 	case TypeHello:
 		return &Hello{}
+	case TypeWait:
+		return &Wait{}
 	case TypeWelcome:
 		return &Welcome{}
 	case TypeHeartbeat:
@@ -128,7 +131,7 @@ func New(t Type) Message {
 
 // Types lists every message type, in the order of a session.
 func Types() []Type {
-	return []Type{TypeChallenge, TypeHello, TypeWelcome, TypeHeartbeat, TypeScheduleSet, TypeScheduleAck, TypeScheduleFire,
+	return []Type{TypeChallenge, TypeHello, TypeWait, TypeWelcome, TypeHeartbeat, TypeScheduleSet, TypeScheduleAck, TypeScheduleFire,
 		TypeFireVerdict, TypeCommandRun, TypeCommandAck, TypeCommandCancel, TypeJobStarted, TypeJobProgress, TypeJobFinished, TypeRepoState, TypeRepoStats,
 		TypeReportAck, TypeStreamOpen, TypeStreamCredit, TypeStreamClose, TypeDrain, TypeError}
 }

@@ -226,6 +226,7 @@ func sampleMessages(t testing.TB) map[wire.Type]wire.Message {
 		&wire.StreamOpen{Stream: 1, Query: query, Signatures: signatures(query), Credit: wire.StreamWindow},
 		&wire.StreamCredit{Stream: 1, Bytes: 262208},
 		&wire.StreamClose{Stream: 1, Reason: wire.RefusalNotAllowed},
+		&wire.Wait{Seconds: 40},
 		&wire.Drain{SpreadSeconds: 30},
 		&wire.Error{
 			Code: wire.CodeProtocolTooOld, Message: "this gateway speaks protocol 2 and newer; upgrade the agent",

@@ -145,6 +145,25 @@ func (m *Hello) Verify(signingKey []byte) error {
 	return nil
 }
 
+// Wait asks an agent whose hello is good to stay: others come before it. It is said again every WaitEvery until the welcome or an error. Gateway → agent.
+type Wait struct {
+	// Seconds is how long it may take, as far as the gateway can tell.
+	Seconds int `json:"seconds"`
+}
+
+// WaitEvery is how often a gateway says that it is still there to an agent that waits for its welcome. An agent leaves when it hears nothing for three times as long.
+const WaitEvery = 10 * time.Second
+
+// MessageType implements Message.
+func (*Wait) MessageType() Type { return TypeWait }
+
+// Validate implements Message.
+func (m *Wait) Validate() error {
+	var c checks
+	c.that(m.Seconds >= 0 && m.Seconds <= 3600, "seconds is %d, want 0 to 3600", m.Seconds)
+	return c.err
+}
+
 // Welcome accepts the session. Gateway → agent.
 type Welcome struct {
 	// HeartbeatSeconds is how often the agent is to send a heartbeat.

@@ -103,6 +103,7 @@ func TestMessagesThatAreNotValid(t *testing.T) {
 		breaking(t, "credit of nothing", func(m *wire.StreamCredit) { m.Bytes = 0 }, "bytes is 0"),
 		breaking(t, "credit of more than a window", func(m *wire.StreamCredit) { m.Bytes = wire.StreamWindow + 1 }, "want 1 to 1048576"),
 		breaking(t, "the end of a stream with a long reason", func(m *wire.StreamClose) { m.Reason = wire.RefusalReason(long(wire.MaxName + 1)) }, "reason is longer"),
+		breaking(t, "a wait of hours", func(m *wire.Wait) { m.Seconds = 3601 }, "seconds is 3601, want 0 to 3600"),
 		breaking(t, "a drain that takes hours", func(m *wire.Drain) { m.SpreadSeconds = 3601 }, "spreadSeconds is 3601, want 0 to 3600"),
 		breaking(t, "a drain into the past", func(m *wire.Drain) { m.SpreadSeconds = -1 }, "spreadSeconds is -1"),
 		breaking(t, "an error without a code", func(m *wire.Error) { m.Code = "" }, "code is missing"),

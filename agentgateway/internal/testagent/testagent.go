@@ -107,7 +107,7 @@ func (m *Machine) Hello(t testing.TB, c *wire.Challenge, counter int64) *wire.He
 	return hello
 }
 
-// TryConnect dials, says hello with a session counter and waits for the welcome. A refusal is a *wire.Error.
+// TryConnect dials, says hello with a session counter and waits for the welcome, however long the line is. A refusal is a *wire.Error.
 func (m *Machine) TryConnect(t testing.TB, counter int64) (*Link, error) {
 	t.Helper()
 	link, _, err := m.Dial(t)
@@ -115,18 +115,21 @@ func (m *Machine) TryConnect(t testing.TB, counter int64) (*Link, error) {
 		return nil, err
 	}
 	link.Send(m.Hello(t, link.Challenge, counter))
-	answer, err := link.Read()
-	if err != nil {
-		return nil, err
-	}
-	switch a := answer.(type) {
-	case *wire.Welcome:
-		link.Welcome = a
-		return link, nil
-	case *wire.Error:
-		return nil, a
-	default:
-		return nil, fmt.Errorf("got %s, want a welcome", answer.MessageType())
+	for {
+		answer, err := link.Read()
+		if err != nil {
+			return nil, err
+		}
+		switch a := answer.(type) {
+		case *wire.Wait:
+		case *wire.Welcome:
+			link.Welcome = a
+			return link, nil
+		case *wire.Error:
+			return nil, a
+		default:
+			return nil, fmt.Errorf("got %s, want a welcome", answer.MessageType())
+		}
 	}
 }
 
