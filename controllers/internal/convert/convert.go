@@ -1,11 +1,13 @@
 // Package convert translates between the objects and the messages of the wire: names, keys and signatures, which are bytes there and base64 here.
-// Its functions are pure.
+// Its functions are pure: what is remembered changes no answer.
 package convert
 
 import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+
+	"k8s.io/utils/lru"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -30,10 +32,27 @@ func Identity(keys *v1alpha1.HostIdentity) (*wire.Identity, error) {
 	if err := identity.Validate(); err != nil {
 		return nil, err
 	}
-	if err := seal.CheckPublicKey(identity.SealingKey); err != nil {
+	if err := checkSealingKey([wire.KeySize]byte(identity.SealingKey)); err != nil {
 		return nil, fmt.Errorf("sealingKey: %w", err)
 	}
 	return identity, nil
+}
+
+// maxChecked bounds the sealing keys that are known to be good: there is one for each machine of the fleet, and a Host is looked at again and again.
+const maxChecked = 16 << 10
+
+// checked are good sealing keys, which stay good. To check one takes longer than all the rest of Identity.
+var checked = lru.New(maxChecked)
+
+func checkSealingKey(key [wire.KeySize]byte) error {
+	if _, known := checked.Get(key); known {
+		return nil
+	}
+	if err := seal.CheckPublicKey(key[:]); err != nil {
+		return err
+	}
+	checked.Add(key, nil)
+	return nil
 }
 
 // HostIdentity encodes two public keys.

@@ -13,8 +13,10 @@ import (
 
 func TestWhatIsEncodedIsDecoded(t *testing.T) {
 	identity := &wire.Identity{SigningKey: bytes.Repeat([]byte{1}, wire.KeySize), SealingKey: bytes.Repeat([]byte{2}, wire.KeySize)}
-	if got, err := Identity(HostIdentity(identity)); err != nil || !cmp.Equal(got, identity) {
-		t.Errorf("identity is %v, %v", got, err)
+	for range 2 { // the second time, the key is known to be good
+		if got, err := Identity(HostIdentity(identity)); err != nil || !cmp.Equal(got, identity) {
+			t.Errorf("identity is %v, %v", got, err)
+		}
 	}
 	signed := []wire.Signature{{KeyID: "a", Value: []byte{1, 2}}, {KeyID: "b", Value: []byte{3}}}
 	if got, err := WireSignatures(Signatures(signed)); err != nil || !cmp.Equal(got, signed) {
@@ -39,8 +41,10 @@ func TestWhatIsNotAKeyIsToldByItsName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			keys := good
 			tt.change(&keys)
-			if got, err := Identity(&keys); err == nil || !strings.Contains(err.Error(), tt.says) || got != nil {
-				t.Errorf("%v, %v; want an error with %q", got, err, tt.says)
+			for range 2 { // what is not good is not remembered
+				if got, err := Identity(&keys); err == nil || !strings.Contains(err.Error(), tt.says) || got != nil {
+					t.Errorf("%v, %v; want an error with %q", got, err, tt.says)
+				}
 			}
 		})
 	}
