@@ -68,9 +68,10 @@ func Judge(in Input) Verdict {
 		if err != nil {
 			continue // Schedules leaves these out
 		}
+		fires, following := fires{spec: spec}, fires{spec: spec}
 		for _, group := range s.SourceGroups {
 			expected[group.Name] = true
-			in.judge(&v, s, spec, group, results[group.Name])
+			in.judge(&v, s, &fires, &following, group, results[group.Name])
 		}
 	}
 	v.Expected = len(expected)
@@ -85,8 +86,28 @@ func Judge(in Input) Verdict {
 	return v
 }
 
-// judge looks at one group of one schedule. r may be nil.
-func (in *Input) judge(v *Verdict, s *v1alpha1.HostSchedule, spec *cronspec.Spec, group v1alpha1.HostScheduleGroup, r *v1alpha1.SourceGroupResult) {
+// fires looks for the fires of one schedule. The groups of a schedule mostly wait for the same one, so the last that was found is kept.
+type fires struct {
+	spec *cronspec.Spec
+	// last is the first fire after an instant; zero before one was found.
+	after time.Time
+	last  cronspec.Fire
+}
+
+// next is the first fire after t.
+func (f *fires) next(t time.Time) (cronspec.Fire, bool) {
+	if t.Before(f.last.At) && !t.Before(f.after) {
+		return f.last, true
+	}
+	fire, ok := f.spec.Next(t)
+	if ok {
+		f.after, f.last = t, fire
+	}
+	return fire, ok
+}
+
+// judge looks at one group of one schedule, with the fires that backups are due at and those that follow on them. r may be nil.
+func (in *Input) judge(v *Verdict, s *v1alpha1.HostSchedule, fires, following *fires, group v1alpha1.HostScheduleGroup, r *v1alpha1.SourceGroupResult) {
 	var delay, took time.Duration
 	if s.Delay != nil {
 		delay = s.Delay.Duration
@@ -103,12 +124,12 @@ func (in *Input) judge(v *Verdict, s *v1alpha1.HostSchedule, spec *cronspec.Spec
 			took = max(r.FinishTime.Sub(r.StartTime.Time), 0)
 		}
 	}
-	fire, ok := spec.Next(covered)
+	fire, ok := fires.next(covered)
 	if !ok {
 		return
 	}
 	due := fire.At.Add(delay)
-	grace := in.grace(spec, fire.At) + took
+	grace := in.grace(following, fire.At) + took
 	lateAt, overdueAt := in.limits(due, grace)
 	found := v1alpha1.OverdueBackup{SourceGroup: group.Name, Schedule: s.Name, DueTime: *at(due)}
 	switch {
@@ -124,8 +145,8 @@ func (in *Input) judge(v *Verdict, s *v1alpha1.HostSchedule, spec *cronspec.Spec
 }
 
 // grace is how long after a run its backup may succeed, apart from the time that it takes.
-func (in *Input) grace(spec *cronspec.Spec, fire time.Time) time.Duration {
-	after, ok := spec.Next(fire)
+func (in *Input) grace(following *fires, fire time.Time) time.Duration {
+	after, ok := following.next(fire)
 	if !ok {
 		return maxGrace
 	}

@@ -175,6 +175,26 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestFiresAreThoseOfTheExpressionInWhateverOrderTheyAreAskedFor(t *testing.T) {
+	for _, expression := range []string{"30 2 * * *", "*/20 * * * *", "15 1,2,3 * * 0"} {
+		spec, err := cronspec.Parse(expression, "Europe/Zurich")
+		if err != nil {
+			t.Fatal(err)
+		}
+		remembering := fires{spec: spec}
+		// The clocks are put forward on 29 March and back on 25 October. 37 steps of 23 are every step once, mostly out of order.
+		for _, start := range []time.Time{day(28, 22, 0), time.Date(2026, 10, 24, 22, 0, 0, 0, time.UTC)} {
+			for i := range 37 {
+				instant := start.Add(time.Duration(i*23%37)*10*time.Minute + time.Duration(i%2)*time.Nanosecond)
+				want, _ := spec.Next(instant)
+				if got, ok := remembering.next(instant); !ok || got != want {
+					t.Errorf("after %s %q fires at %v, %v, want %v", instant, expression, got, ok, want)
+				}
+			}
+		}
+	}
+}
+
 func TestSchedules(t *testing.T) {
 	now := day(10, 12, 0)
 	compiled := func(change ...func(*wire.Schedule)) wire.Schedule {
