@@ -169,18 +169,23 @@ func settles(base, host *v1alpha1.Host, facts *facts, now time.Time) time.Durati
 	if facts == nil {
 		return 0
 	}
+	replanned := facts.set != nil && !equality.Semantic.DeepEqual(base.Status.Schedules, host.Status.Schedules)
+	was, is := condition(base, v1alpha1.ConditionBackupsCurrent), condition(host, v1alpha1.ConditionBackupsCurrent)
+	reworded := was != nil && is != nil && was.Status == is.Status && was.Reason == is.Reason && was.Message != is.Message
+	if !replanned && !reworded {
+		return 0
+	}
 	rest := host.DeepCopy()
 	var waits []time.Duration
-	if facts.set != nil && !equality.Semantic.DeepEqual(base.Status.Schedules, host.Status.Schedules) {
+	if replanned {
 		rest.Status.Schedules, rest.Status.NextRunTime = base.Status.Schedules, base.Status.NextRunTime
 		waits = append(waits, remaining(coalesce.SettleTime, time.UnixMicro(facts.set.Spec.Serial), now))
 	}
-	was, is := condition(base, v1alpha1.ConditionBackupsCurrent), condition(rest, v1alpha1.ConditionBackupsCurrent)
-	if was != nil && is != nil && was.Status == is.Status && was.Reason == is.Reason && was.Message != is.Message {
-		is.Message = was.Message
+	if reworded {
+		condition(rest, v1alpha1.ConditionBackupsCurrent).Message = was.Message
 		waits = append(waits, remaining(messageRest, newestResult(host), now))
 	}
-	if len(waits) == 0 || slices.Contains(waits, 0) || !equality.Semantic.DeepEqual(base.Status, rest.Status) {
+	if slices.Contains(waits, 0) || !equality.Semantic.DeepEqual(base.Status, rest.Status) {
 		return 0
 	}
 	return slices.Min(waits)
