@@ -49,6 +49,7 @@ type Keys struct {
 	*seal.Signer
 	trusted   []wire.SigningKey
 	digestKey []byte
+	signers   string // the public keys of all that sign, the oldest first
 	entries   []Entry
 	data      map[string][]byte
 }
@@ -95,6 +96,7 @@ func Load(secret *corev1.Secret) (*Keys, error) {
 		all = append(all, key)
 		public := key.Public().(ed25519.PublicKey)
 		e.KeyID = wire.KeyIDOf(public)
+		keys.signers += string(public)
 		if !e.Retired {
 			keys.trusted = append(keys.trusted, wire.SigningKey{KeyID: e.KeyID, PublicKey: public})
 		}

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/api/wire/seal"
 	"github.com/restic-manager/restic-manager/controllers/signing"
 )
@@ -116,6 +117,47 @@ func TestLoad(t *testing.T) {
 			}
 			if err != nil || len(keys.PublicKeys()) != tt.keys || len(keys.Sign("x")) != len(keys.Entries()) {
 				t.Errorf("error %v, want %d keys", err, tt.keys)
+			}
+		})
+	}
+}
+
+func TestWhatIsKnownToBeSignedIsKnownOfItsKeysAlone(t *testing.T) {
+	load := func(data map[string][]byte) *signing.Keys {
+		t.Helper()
+		keys, err := signing.Load(&corev1.Secret{Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	first, second := made(t), made(t)
+	one, both := load(map[string][]byte{"signing-1.pem": first}), load(map[string][]byte{"signing-1.pem": first, "signing-2.pem": second})
+	ring := signing.NewRing(one)
+	own, foreign := ring.Sign("document"), one.Sign("read from the API server")
+	damaged := []wire.Signature{{KeyID: own[0].KeyID, Value: foreign[0].Value}}
+	for _, tt := range []struct {
+		name       string
+		keys       *signing.Keys
+		document   string
+		signatures []wire.Signature
+		want       bool
+	}{
+		{"what it signed", one, "document", own, true},
+		{"what it had signed in another life", one, "read from the API server", foreign, true},
+		{"another document", one, "document 2", own, false},
+		{"a signature of another document", one, "document", damaged, false},
+		{"no signature", one, "document", nil, false},
+		{"what one of two keys has signed", both, "document", own, false},
+		{"what both have signed", both, "document", both.Sign("document"), true},
+		{"what both have signed, for the first key", one, "document", both.Sign("document"), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ring.Set(tt.keys)
+			for range 2 { // the second answer may be a known one
+				if got := ring.Signed(tt.document, tt.signatures); got != tt.want {
+					t.Errorf("signed is %v", got)
+				}
 			}
 		})
 	}
