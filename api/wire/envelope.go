@@ -143,6 +143,13 @@ type Envelope struct {
 	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
+// outgoing is an Envelope whose payload is encoded together with it.
+type outgoing struct {
+	Type    Type    `json:"type"`
+	ID      string  `json:"id,omitempty"`
+	Payload Message `json:"payload"`
+}
+
 // ErrUnknownType is returned by Open for a type that this version does not know; the frame is to be ignored.
 var ErrUnknownType = errors.New("unknown message type")
 
@@ -151,11 +158,7 @@ func Encode(id string, m Message) ([]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.MessageType(), err)
 	}
-	payload, err := json.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.MessageType(), err)
-	}
-	frame, err := json.Marshal(Envelope{Type: m.MessageType(), ID: id, Payload: payload})
+	frame, err := json.Marshal(outgoing{Type: m.MessageType(), ID: id, Payload: m})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.MessageType(), err)
 	}
