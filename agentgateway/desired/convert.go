@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -15,8 +16,7 @@ import (
 func offerOf(set *v1alpha1.ScheduleSet) (*wire.SetOffer, error) {
 	offer := &wire.SetOffer{Revision: set.Spec.Revision, Bundle: set.Spec.Bundle, Signatures: signaturesOf(set.Spec.Signatures),
 		Credentials: credentialsOf(set.Spec.Credentials)}
-	// Encoding checks every limit; better here, where it can be told, than in the writer.
-	if _, err := wire.Encode("", offer); err != nil {
+	if err := sendable(offer, len(offer.Bundle), offer.Signatures, offer.Credentials); err != nil {
 		return nil, err
 	}
 	return offer, nil
@@ -27,10 +27,36 @@ func runOf(job *v1alpha1.HostJob) (*wire.CommandRun, error) {
 	command := job.Status.Command
 	run := &wire.CommandRun{JobID: wire.CommandID(string(job.UID)), Command: command.Document, Signatures: signaturesOf(command.Signatures),
 		Credentials: credentialsOf(job.Status.Credentials)}
-	if _, err := wire.Encode("", run); err != nil {
+	if err := sendable(run, len(run.Command), run.Signatures, run.Credentials); err != nil {
 		return nil, err
 	}
 	return run, nil
+}
+
+const (
+	// widest is how many bytes of JSON a byte of text takes at most, as in \u0000; in base64 it is less.
+	widest = 6
+	// aside is more than what the JSON of a message takes beside its text, and that of each thing in its lists; a name that is valid is text of MaxName.
+	aside = widest*wire.MaxName + 256
+)
+
+// sendable checks every limit of the wire; better here, where it can be told, than in the writer. What is certain to fit in a frame is not encoded for it.
+func sendable(m wire.Message, document int, signatures []wire.Signature, credentials []wire.SealedCredential) error {
+	size := widest*document + aside*(1+len(signatures)+len(credentials))
+	for _, s := range signatures {
+		size += widest * len(s.Value)
+	}
+	for _, c := range credentials {
+		size += widest * len(c.Sealed)
+	}
+	if size > wire.MaxFrame {
+		_, err := wire.Encode("", m)
+		return err
+	}
+	if err := m.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", m.MessageType(), err)
+	}
+	return nil
 }
 
 // complete tells whether the credentials that a command names are published with it. That they are the right ones is for the agent to judge, and

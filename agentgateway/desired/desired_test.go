@@ -381,3 +381,41 @@ func TestWhatIsDamagedIsSentAsItIs(t *testing.T) {
 		t.Error("a set over the limit of the wire is offered")
 	}
 }
+
+func TestWhatIsTakenToFitIsWhatCanBeEncoded(t *testing.T) {
+	frameful := (wire.MaxFrame - 2*aside) / widest
+	for _, c := range []struct {
+		name        string
+		text        string
+		length      int
+		credentials int
+		want        bool
+	}{
+		{"a small one", "x", 1000, 1, true},
+		{"the widest text that fits", "\x00", frameful, 0, true},
+		{"invalid text", "\xff", 1000, 0, false},
+		{"more of it", "\x00", frameful + aside, 0, false},
+		{"narrow text as long", "x", frameful + aside, 0, true},
+		{"the largest bundle", "x", wire.MaxBundle, 0, true},
+		{"one that is larger", "x", wire.MaxBundle + 1, 0, false},
+		{"one with large credentials", "x", wire.MaxBundle, 8, false},
+		{"a small one with large credentials", "x", 1000, 8, true},
+		{"too many credentials", "x", 1000, wire.MaxCredentials + 1, false},
+		{"none at all", "", 0, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			offer := &wire.SetOffer{Revision: "r", Bundle: strings.Repeat(c.text, c.length)}
+			for i := range c.credentials {
+				offer.Credentials = append(offer.Credentials, wire.SealedCredential{Name: fmt.Sprint(i), Sealed: make([]byte, wire.MaxSealed)})
+			}
+			_, want := wire.Encode("18446744073709551615", offer)
+			err := sendable(offer, len(offer.Bundle), offer.Signatures, offer.Credentials)
+			if (err == nil) != c.want || (want == nil) != c.want {
+				t.Fatalf("error is %v, that of encoding it %v", err, want)
+			}
+			if err != nil && err.Error() != want.Error() && !strings.Contains(err.Error(), "frame of") {
+				t.Errorf("error is %v, want %v", err, want)
+			}
+		})
+	}
+}
