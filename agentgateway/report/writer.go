@@ -1,17 +1,20 @@
 package report
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -111,23 +114,62 @@ func change[T any, P interface {
 	})
 }
 
-// patch is change for an object that was just read. It tells whether it wrote.
+// patch is change for an object that was just read. It tells whether it wrote. Nobody reads the object afterwards, so the API server is asked for the metadata alone: a
+// whole ScheduleSet, with its bundle, would be encoded and decoded for nothing.
 func patch[T client.Object](ctx context.Context, w *Writer, resource string, object T, apply func(T) error) (bool, error) {
-	before := object.DeepCopyObject().(T)
+	before, err := json.Marshal(statusOf(object)) // now: apply may change what it points to
+	if err != nil {
+		return false, err
+	}
 	if err := apply(object); errors.Is(err, errUnchanged) {
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
-	if equality.Semantic.DeepEqual(before, object) {
-		return false, nil
+	after, err := json.Marshal(statusOf(object))
+	if err != nil || bytes.Equal(before, after) {
+		return false, err
 	}
-	difference := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := w.o.Client.Status().Patch(ctx, object, difference, client.FieldOwner(v1alpha1.ManagerGateway)); err != nil {
+	data, err := difference(object.GetResourceVersion(), before, after)
+	if err != nil {
+		return false, err
+	}
+	kind, err := w.o.Client.GroupVersionKindFor(object)
+	if err != nil {
+		return false, err
+	}
+	reply := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: object.GetNamespace(), Name: object.GetName()}}
+	reply.SetGroupVersionKind(kind)
+	if err := w.o.Client.Status().Patch(ctx, reply, client.RawPatch(types.MergePatchType, data), client.FieldOwner(v1alpha1.ManagerGateway)); err != nil {
 		return false, err
 	}
 	w.o.Meter.Wrote(resource)
 	return true, nil
+}
+
+// statusOf is what the gateway may write of an object.
+func statusOf(object client.Object) any {
+	switch o := object.(type) {
+	case *v1alpha1.Host:
+		return &o.Status
+	case *v1alpha1.HostJob:
+		return &o.Status
+	case *v1alpha1.ScheduleSet:
+		return &o.Status
+	}
+	panic(fmt.Sprintf("report writes no %T", object))
+}
+
+// difference is the merge patch from one status to another, which is a conflict unless the object still has this version.
+func difference(version string, before, after []byte) ([]byte, error) {
+	status, err := jsonpatch.CreateMergePatch(before, after)
+	if err != nil {
+		return nil, err
+	}
+	if version == "" {
+		return nil, errors.New("an object without a resourceVersion was to be written")
+	}
+	return fmt.Appendf(nil, `{"metadata":{"resourceVersion":%q},"status":%s}`, version, status), nil
 }
 
 // changeSet is change for the ScheduleSet of a host. It begins with what the cache has, which costs no request: a write that rests on an older version is a conflict.

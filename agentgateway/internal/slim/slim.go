@@ -7,7 +7,7 @@
 //	cache.ByObject{Transform: objects.Set}
 //	set := objects.Whole(cached) // nil: read it from the API server
 //
-// Statuses are written as merge patches between two copies of such an object, so what is left out is never written. Who needs more of an object reads it from the API
+// What is written is the difference between two statuses, so what is left out is never written. Who needs more of an object reads it from the API
 // server; whoever decides from a field that is missing here is to add it, and the tests of what decides go through here.
 package slim
 
