@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,9 +48,11 @@ func bareObject(kind string, i int) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(schema.GroupVersionKind{Group: bareGroup, Version: "v1alpha1", Kind: kind})
 	u.SetNamespace(namespace)
-	u.SetName(fmt.Sprintf("bare-%d", i))
+	u.SetName(bareName(i))
 	return u
 }
+
+func bareName(i int) string { return fmt.Sprintf("bare-%d", i) }
 
 // copySets makes a copy of every agent's ScheduleSet, with its status.
 func (w *world) copySets() error {
@@ -72,11 +75,15 @@ func (w *world) copySets() error {
 	})
 }
 
-// bareStatus is one patch of the status of a copy, and how long it takes.
+// bareStatus is one patch of the status of a copy, and how long it takes. Like the gateway, it has the API server answer with the metadata alone.
 func (w *world) bareStatus(ctx context.Context, i int) (time.Duration, error) {
 	patch := fmt.Appendf(nil, `{"status":{"appliedRevision":"%d"}}`, time.Now().UnixNano())
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(schema.GroupVersionKind{Group: bareGroup, Version: "v1alpha1", Kind: "ScheduleSet"})
+	object.SetNamespace(namespace)
+	object.SetName(bareName(i))
 	began := time.Now()
-	err := w.Status().Patch(ctx, bareObject("ScheduleSet", i), client.RawPatch(types.MergePatchType, patch))
+	err := w.Status().Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
 	return time.Since(began), err
 }
 
