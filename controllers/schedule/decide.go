@@ -20,11 +20,11 @@ type facts struct {
 	sets   []v1alpha1.ScheduleSet
 }
 
-// decide fills the schedule's status in. The error is what keeps it from being Ready.
-func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) error {
+// decide fills the schedule's status in. waiting are the Hosts on whose machine it is not in force; the error is what keeps it from being Ready.
+func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) (waiting []string, err error) {
 	matched, findings := compile.ScheduleHosts(schedule, seen.groups, seen.hosts)
-	err := refusal(schedule, findings)
-	waiting := status.NotApplied(matched, seen.sets, status.Schedules, schedule.Name, schedule.Generation)
+	err = refusal(schedule, findings)
+	waiting = status.NotApplied(matched, seen.sets, status.Schedules, schedule.Name, schedule.Generation)
 
 	setFireTimes(schedule, len(matched) > 0, clk.Now())
 	schedule.Status.ObservedGeneration = schedule.Generation
@@ -46,12 +46,12 @@ func decide(schedule *v1alpha1.Schedule, seen facts, clk clock.PassiveClock) err
 		set.Unknown(v1alpha1.ConditionSourceGroupsFound, v1alpha1.ReasonInvalid, "not looked at while the Schedule is invalid")
 		set.False(v1alpha1.ConditionApplied, v1alpha1.ReasonInvalid, "no machine gets it while the Schedule is invalid")
 		set.Unknown(v1alpha1.ConditionBackupsCurrent, v1alpha1.ReasonInvalid, "no machine gets it while the Schedule is invalid")
-		return err
+		return waiting, err
 	}
 	backups.SetCurrent(set)
 	setGroupsFound(set, findings)
 	set.Applied(len(matched), waiting)
-	return err
+	return waiting, err
 }
 
 // refusal is what keeps the Schedule from being acted on: it is invalid, or not one of its groups exists.

@@ -137,7 +137,7 @@ func TestDecide(t *testing.T) {
 			if test.change != nil {
 				test.change(test.schedule, &seen)
 			}
-			_ = decide(test.schedule, seen, testingclock.NewFakePassiveClock(noon))
+			_, _ = decide(test.schedule, seen, testingclock.NewFakePassiveClock(noon))
 			s := test.schedule.Status
 			if s.HostsMatched != test.matched || s.HostsApplied != test.applied {
 				t.Errorf("matched %d, applied %d, expected %d and %d", s.HostsMatched, s.HostsApplied, test.matched, test.applied)

@@ -39,21 +39,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !schedule.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
+	r.looks.Began(req.NamespacedName, r.Clock.Now())
 	seen, err := r.gather(ctx, schedule)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	base := schedule.DeepCopy()
-	err = decide(schedule, seen, r.Clock)
+	waiting, err := decide(schedule, seen, r.Clock)
+	soon := ctrl.Result{RequeueAfter: r.looks.Ran(req.NamespacedName, r.Clock.Now(), int(schedule.Status.HostsMatched), waiting)}
 	if wait := r.looks.Settle(req.NamespacedName, &base.Status.FleetSummary, &schedule.Status.FleetSummary, base.Status.ObservedGeneration != schedule.Generation); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
+		return status.Sooner(ctrl.Result{RequeueAfter: wait}, soon), nil
 	}
-	r.looks.Ran(req.NamespacedName, r.Clock.Now(), &schedule.Status.FleetSummary)
 	if again, written, patchErr := coalesce.Write(ctx, r.Client, base, schedule); !written {
 		return again, patchErr
 	}
 	result, err := status.Result(err)
-	return status.Sooner(result, r.atNextFire(schedule)), err
+	return status.Sooner(status.Sooner(result, soon), r.atNextFire(schedule)), err
 }
 
 // gather reads shared objects of the cache, which must not be changed: the groups that the schedule names, the hosts that they select, and the sets of these.

@@ -31,7 +31,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Host{}, r.looks.Mapped(r.Clock, coalesce.Acks, r.schedulesForHost), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&v1alpha1.Host{}, r.looks.Handler(r.Clock, coalesce.Results, coalesce.ByStatus(fleet.ChangedSchedules))).
 		Watches(&v1alpha1.SourceGroup{}, handler.EnqueueRequestsFromMapFunc(r.schedulesForGroup), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.ScheduleSet{}, r.looks.Handler(r.Clock, coalesce.Acks, coalesce.InSets(status.Schedules))).
+		Watches(&v1alpha1.ScheduleSet{}, r.looks.Sets(r.Clock, status.Schedules)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
-// decide fills the group's status in. The error is what keeps the group from being Ready.
-func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) error {
+// decide fills the group's status in. waiting are the Hosts on whose machine it is not in force; the error is what keeps the group from being Ready.
+func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) (waiting []string, err error) {
 	matched, findings := compile.GroupHosts(group, seen.hosts)
-	err := refusal(append(findings, compile.CheckGroup(group)...))
+	err = refusal(append(findings, compile.CheckGroup(group)...))
 	if status.IsStalled(err) {
 		matched = nil // it reaches no agent
 	}
-	waiting := status.NotApplied(matched, seen.sets, status.Groups, group.Name, group.Generation)
+	waiting = status.NotApplied(matched, seen.sets, status.Groups, group.Name, group.Generation)
 
 	group.Status.ObservedGeneration = group.Generation
 	backups := fleet.OfGroup(group.Name, matched)
@@ -34,7 +34,7 @@ func decide(group *v1alpha1.SourceGroup, seen seen, clk clock.PassiveClock) erro
 	set.Applied(len(matched), waiting)
 	backups.SetCurrent(set)
 	setRetention(set, group, matched, seen)
-	return err
+	return waiting, err
 }
 
 // refusal makes an error of what compiling found.

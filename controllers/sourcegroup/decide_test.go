@@ -148,7 +148,7 @@ func TestDecide(t *testing.T) {
 			if test.change != nil {
 				test.change(g)
 			}
-			_ = decide(g, seen{hosts: test.hosts, sets: test.sets, unforgotten: unforgottenOf(g, test.hosts, nil)}, testingclock.NewFakePassiveClock(time.Now()))
+			_, _ = decide(g, seen{hosts: test.hosts, sets: test.sets, unforgotten: unforgottenOf(g, test.hosts, nil)}, testingclock.NewFakePassiveClock(time.Now()))
 			if g.Status.HostsMatched != test.matched || g.Status.HostsApplied != test.applied {
 				t.Errorf("matched %d, applied %d, expected %d and %d", g.Status.HostsMatched, g.Status.HostsApplied, test.matched, test.applied)
 			}

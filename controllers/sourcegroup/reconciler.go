@@ -34,18 +34,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !group.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
+	r.looks.Began(req.NamespacedName, r.Clock.Now())
 	seen, err := r.gather(ctx, group)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	base := group.DeepCopy()
-	err = decide(group, seen, r.Clock)
+	waiting, err := decide(group, seen, r.Clock)
+	soon := ctrl.Result{RequeueAfter: r.looks.Ran(req.NamespacedName, r.Clock.Now(), int(group.Status.HostsMatched), waiting)}
 	if wait := r.looks.Settle(req.NamespacedName, &base.Status.FleetSummary, &group.Status.FleetSummary, base.Status.ObservedGeneration != group.Generation); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
+		return status.Sooner(ctrl.Result{RequeueAfter: wait}, soon), nil
 	}
-	r.looks.Ran(req.NamespacedName, r.Clock.Now(), &group.Status.FleetSummary)
 	if again, written, patchErr := coalesce.Write(ctx, r.Client, base, group); !written {
 		return again, patchErr
 	}
-	return status.Result(err)
+	result, err := status.Result(err)
+	return status.Sooner(result, soon), err
 }

@@ -130,7 +130,7 @@ func TestRetentionEnforced(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			g := group()
 			g.Spec.Retention = test.retention
-			err := decide(g, seen{hosts: test.hosts, unforgotten: unforgottenOf(g, test.hosts, test.maintenances)}, testingclock.NewFakePassiveClock(time.Now()))
+			_, err := decide(g, seen{hosts: test.hosts, unforgotten: unforgottenOf(g, test.hosts, test.maintenances)}, testingclock.NewFakePassiveClock(time.Now()))
 			if err != nil {
 				t.Errorf("a retention keeps the group from being Ready: %v", err)
 			}
@@ -156,7 +156,7 @@ func TestATagThatTwoGroupsHaveIsTold(t *testing.T) {
 	g, other := group(), group()
 	g.Spec.Retention, other.Name, other.Spec.Tag = &v1alpha1.Retention{KeepDaily: 7}, "other", "etc"
 	s := seen{hosts: hosts, unforgotten: unforgottenOf(g, hosts, []v1alpha1.RepoMaintenance{forgetting("all", "", "web")}), groups: []v1alpha1.SourceGroup{*g, *other}}
-	if err := decide(g, s, testingclock.NewFakePassiveClock(time.Now())); err != nil {
+	if _, err := decide(g, s, testingclock.NewFakePassiveClock(time.Now())); err != nil {
 		t.Error(err)
 	}
 	c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionRetentionEnforced)

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
@@ -66,26 +67,33 @@ func NotApplied(hosts []*v1alpha1.Host, sets []v1alpha1.ScheduleSet, parts Parts
 	return names
 }
 
-// Progressed names the parts for which NotApplied differs by a change of a set, sorted. Of a set that came there is no before, of one that went no after.
-func Progressed(before, after *v1alpha1.ScheduleSet, parts Parts) []string {
+// Progress is what a change of a set means for a part.
+type Progress struct {
+	Name string
+	// Behind says that the set has the part, and the machine does not yet.
+	Behind bool
+}
+
+// Progressed are the parts for which NotApplied differs by a change of a set, sorted by name. Of a set that came there is no before, of one that went no after.
+func Progressed(before, after *v1alpha1.ScheduleSet, parts Parts) []Progress {
 	if before != nil && after != nil && before.Generation == after.Generation && before.Status.AppliedRevision == after.Status.AppliedRevision &&
 		before.Status.AppliedSerial == after.Status.AppliedSerial {
 		return nil // a connection, an offer or a refusal
 	}
 	was, is := looks(before, parts), looks(after, parts)
-	var names []string
+	var found []Progress
 	for name, before := range was {
-		if is[name] != before {
-			names = append(names, name)
+		if after, has := is[name]; after != before {
+			found = append(found, Progress{name, has && !after.inForce})
 		}
 	}
-	for name := range is {
+	for name, after := range is {
 		if _, known := was[name]; !known {
-			names = append(names, name)
+			found = append(found, Progress{name, !after.inForce})
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.SortFunc(found, func(a, b Progress) int { return cmp.Compare(a.Name, b.Name) })
+	return found
 }
 
 // look is what NotApplied looks at of a part.

@@ -98,9 +98,10 @@ func TestWhichPartsAChangeOfASetConcerns(t *testing.T) {
 	for _, test := range []struct {
 		test          string
 		before, after *v1alpha1.ScheduleSet
-		want          []string
+		want          []string // with a question mark, that its machine is waited for
 	}{
-		{"a set has come", nil, published(nil), []string{"etc", "home"}},
+		{"a set has come", nil, published(nil), []string{"etc?", "home?"}},
+		{"a set has come that the machine has", nil, published(applied("third", 30)), []string{"etc", "home"}},
 		{"a set has gone", published(nil), nil, []string{"etc", "home"}},
 		{"nothing that matters has changed", published(nil), published(nil), nil},
 		{"a session began", published(applied("second", 20)), published(func(set *v1alpha1.ScheduleSet) {
@@ -113,15 +114,26 @@ func TestWhichPartsAChangeOfASetConcerns(t *testing.T) {
 			applied("third", 30)(set)
 			set.Spec.Groups[0] = v1alpha1.ScheduleSetGroup{Name: "etc", Generation: 2, Serial: 40}
 			set.Spec.Revision, set.Spec.Serial = "fourth", 40
+		}), []string{"etc?"}},
+		{"a group has another generation, and the machine what it says", published(applied("third", 30)), published(func(set *v1alpha1.ScheduleSet) {
+			applied("third", 30)(set)
+			set.Spec.Groups[0].Generation++
 		}), []string{"etc"}},
-		{"a group is in it no more, and another is", published(nil), published(func(set *v1alpha1.ScheduleSet) { set.Spec.Groups[1].Name = "srv" }), []string{"home", "srv"}},
-		{"it is of another Host", published(nil), published(func(set *v1alpha1.ScheduleSet) { set.Spec.Host.UID = "another" }), []string{"etc", "home"}},
+		{"a group is in it no more, and another is", published(nil), published(func(set *v1alpha1.ScheduleSet) { set.Spec.Groups[1].Name = "srv" }), []string{"home", "srv?"}},
+		{"it is of another Host", published(nil), published(func(set *v1alpha1.ScheduleSet) { set.Spec.Host.UID = "another" }), []string{"etc?", "home?"}},
 	} {
 		t.Run(test.test, func(t *testing.T) {
 			if test.after != nil {
 				test.after.Generation++ // a change of the status alone is not told otherwise
 			}
-			if got := Progressed(test.before, test.after, Groups); !slices.Equal(got, test.want) {
+			var got []string
+			for _, part := range Progressed(test.before, test.after, Groups) {
+				if part.Behind {
+					part.Name += "?"
+				}
+				got = append(got, part.Name)
+			}
+			if !slices.Equal(got, test.want) {
 				t.Errorf("concerns %q, want %q", got, test.want)
 			}
 		})

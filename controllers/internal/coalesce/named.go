@@ -1,14 +1,11 @@
 package coalesce
 
 import (
-	"cmp"
-
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/controllers/status"
 )
 
 // Named are the objects of a namespace with these names.
@@ -29,18 +26,5 @@ func ByStatus(changed func(before, after *v1alpha1.Host) []string) func(before, 
 			return nil
 		}
 		return Named(is.Namespace, changed(was, is))
-	}
-}
-
-// InSets is for a Handler that watches ScheduleSets: the objects for which a change of one matters.
-func InSets(parts status.Parts) func(before, after client.Object) []ctrl.Request {
-	return func(before, after client.Object) []ctrl.Request {
-		was, _ := before.(*v1alpha1.ScheduleSet)
-		is, _ := after.(*v1alpha1.ScheduleSet)
-		set := cmp.Or(is, was)
-		if set == nil {
-			return nil
-		}
-		return Named(set.Namespace, status.Progressed(was, is, parts))
 	}
 }

@@ -38,5 +38,10 @@ func (c *Coalescer) Settle(name types.NamespacedName, before, after *v1alpha1.Fl
 		}
 		c.behind[name], since = now, now
 	}
-	return max(since.Add(SettleTime).Sub(now), 0)
+	wait := max(since.Add(SettleTime).Sub(now), 0)
+	if last, ok := c.last[name]; ok && wait > 0 {
+		last.at = last.before // it told nobody anything, so what comes next need not wait for long
+		c.last[name] = last
+	}
+	return wait
 }
