@@ -74,7 +74,7 @@ func (r *Reconciler) gather(ctx context.Context, schedule *v1alpha1.Schedule) (f
 			continue
 		}
 		asked = append(asked, group.Spec.Selector)
-		hosts, err := selecting.Hosts(ctx, r.Client, schedule.Namespace, group.Spec.Selector)
+		hosts, err := selecting.Unsorted(ctx, r.Client, schedule.Namespace, group.Spec.Selector)
 		if err != nil {
 			return facts{}, err
 		}

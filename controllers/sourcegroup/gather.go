@@ -25,7 +25,7 @@ type seen struct {
 func (r *Reconciler) gather(ctx context.Context, group *v1alpha1.SourceGroup) (seen, error) {
 	var s seen
 	var err error
-	if s.hosts, err = selecting.Hosts(ctx, r.Client, group.Namespace, group.Spec.Selector); err != nil {
+	if s.hosts, err = selecting.Unsorted(ctx, r.Client, group.Namespace, group.Spec.Selector); err != nil {
 		return seen{}, err
 	}
 	if s.sets, err = selecting.Sets(ctx, r.Client, s.hosts); err != nil {

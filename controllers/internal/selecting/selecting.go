@@ -74,23 +74,51 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 func Hosts(ctx context.Context, reader client.Reader, namespace string, selector v1alpha1.Selector) ([]v1alpha1.Host, error) {
 	var found []*v1alpha1.Host // in the lists: they are large
 	for _, anchor := range anchorsOf(selector) {
-		hosts := &v1alpha1.HostList{}
-		var err error
-		if anchor == everyHost {
-			err = listAll(ctx, reader, hosts, namespace)
-		} else {
-			err = listBy(ctx, reader, hosts, namespace, indexHost, anchor)
-		}
+		hosts, err := chosenBy(ctx, reader, namespace, selector, anchor)
 		if err != nil {
 			return nil, err
 		}
-		for i := range hosts.Items {
-			if yes, err := compile.Matches(selector, &hosts.Items[i]); err == nil && yes {
-				found = append(found, &hosts.Items[i])
-			}
+		for i := range hosts {
+			found = append(found, &hosts[i])
 		}
 	}
 	return unique(found), nil
+}
+
+// Unsorted is Hosts in no order, which spares a copy of each: for who looks at very many, and sorts what is left of them.
+func Unsorted(ctx context.Context, reader client.Reader, namespace string, selector v1alpha1.Selector) ([]v1alpha1.Host, error) {
+	anchors := anchorsOf(selector)
+	if len(anchors) != 1 {
+		return Hosts(ctx, reader, namespace, selector)
+	}
+	return chosenBy(ctx, reader, namespace, selector, anchors[0])
+}
+
+// chosenBy returns those of the Hosts with an anchor among their keys that a selector chooses.
+func chosenBy(ctx context.Context, reader client.Reader, namespace string, selector v1alpha1.Selector, anchor string) ([]v1alpha1.Host, error) {
+	hosts := &v1alpha1.HostList{}
+	var err error
+	if anchor == everyHost {
+		err = listAll(ctx, reader, hosts, namespace)
+	} else {
+		err = listBy(ctx, reader, hosts, namespace, indexHost, anchor)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The list is a copy of its own, what its items point to is not.
+	items := hosts.Items
+	kept := 0
+	for i := range items {
+		if yes, err := compile.Matches(selector, &items[i]); err != nil || !yes {
+			continue
+		}
+		if kept != i {
+			items[kept] = items[i]
+		}
+		kept++
+	}
+	return items[:kept], nil
 }
 
 // Groups returns the SourceGroups of a Host's namespace that choose it, sorted by name.
@@ -174,18 +202,19 @@ func Maintenances(ctx context.Context, reader client.Reader, namespace string, h
 
 // Sets returns the ScheduleSets of Hosts, in their order; not every Host has one.
 func Sets(ctx context.Context, reader client.Reader, hosts []v1alpha1.Host) ([]v1alpha1.ScheduleSet, error) {
-	sets := make([]v1alpha1.ScheduleSet, 0, len(hosts))
+	sets := make([]v1alpha1.ScheduleSet, len(hosts)) // read in place: they are large, and there may be many
+	found := 0
 	for i := range hosts {
-		set := v1alpha1.ScheduleSet{}
-		switch err := reader.Get(ctx, client.ObjectKeyFromObject(&hosts[i]), &set, client.UnsafeDisableDeepCopy); {
+		switch err := reader.Get(ctx, client.ObjectKeyFromObject(&hosts[i]), &sets[found], client.UnsafeDisableDeepCopy); {
 		case apierrors.IsNotFound(err):
+			sets[found] = v1alpha1.ScheduleSet{}
 		case err != nil:
 			return nil, fmt.Errorf("reading the ScheduleSet of Host %s: %w", hosts[i].Name, err)
 		default:
-			sets = append(sets, set)
+			found++
 		}
 	}
-	return sets, nil
+	return sets[:found], nil
 }
 
 func listBy(ctx context.Context, reader client.Reader, into client.ObjectList, namespace, field, key string) error {

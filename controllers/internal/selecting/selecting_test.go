@@ -108,6 +108,13 @@ func TestBothDirectionsFindWhatTheSelectorChooses(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("Hosts chosen %s (-want +got):\n%s", name, diff)
 		}
+		if found, err = selecting.Unsorted(t.Context(), c, namespace, selector); err != nil {
+			t.Fatal(err)
+		}
+		unsorted := slices.Sorted(slices.Values(selecting.Names(found)))
+		if diff := cmp.Diff(want, unsorted); diff != "" {
+			t.Errorf("Hosts chosen %s, in no order (-want +got):\n%s", name, diff)
+		}
 	}
 	for _, h := range hosts {
 		var want []string
