@@ -369,18 +369,25 @@ func TestWhatFallsBehindIsSaidWhenItLasts(t *testing.T) {
 	}
 }
 
-func TestWhatALookKeptBackDoesNotWaitForTheSpacing(t *testing.T) {
+func TestWhatIsKeptBackDoesNotWaitForTheSpacing(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	c := Coalescer{Now: func() time.Time { return now }}
-	looked(&c, now.Add(-time.Minute), 11)
-	looked(&c, now, 11, "a", "b")
-	if got := c.Settle(name, all, some, false); got != SettleTime {
-		t.Fatalf("it is kept back for %v", got)
-	}
-	if got := c.AfterProgress(name, "a", false, now); got != 50*time.Millisecond {
-		t.Errorf("the first ack waits %v", got)
-	}
-	if got := c.AfterProgress(name, "b", false, now); got != 0 {
-		t.Errorf("the last ack waits %v", got)
+	for _, test := range []struct {
+		members int
+		first   time.Duration
+	}{{1, 0}, {2, 5 * time.Millisecond}, {11, 50 * time.Millisecond}} {
+		c := Coalescer{Now: func() time.Time { return now }}
+		looked(&c, now.Add(-time.Minute), test.members)
+		for range 2 { // looks
+			looked(&c, now, test.members, "a")
+			if got := c.Settle(name, all, some, false); got != SettleTime {
+				t.Fatalf("it is kept back for %v", got)
+			}
+			if got := c.AfterProgress(name, "a", true, now); got != test.first {
+				t.Errorf("of %d, a set that is published waits %v, want %v", test.members, got, test.first)
+			}
+		}
+		if got := c.AfterProgress(name, "a", false, now); got != 0 {
+			t.Errorf("of %d, the last ack waits %v", test.members, got)
+		}
 	}
 }
