@@ -51,10 +51,10 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 		return session.ErrNoTime
 	}
 	// What is cut off when it has begun costs the API server as much as what is done, and those behind their turn.
-	if until, ok := ctx.Deadline(); ok && time.Until(until) < admitting {
+	if until, ok := ctx.Deadline(); ctx.Err() != nil || ok && time.Until(until) < admitting {
 		return session.ErrNoTime
 	}
-	ctx, cancel := context.WithTimeout(ctx, longestAdmission)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestAdmission)
 	defer cancel()
 	record, err := g.writer.Connect(ctx, report.Newcomer{
 		Session:         reportSession(s),
@@ -70,7 +70,7 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 	var refused *wire.Error
 	if err != nil && !errors.As(err, &refused) {
 		// The write may have been done all the same.
-		g.departures.later(s)
+		g.departures.later(s, g.o.Clock.Now())
 	}
 	if err == nil {
 		s.Record = record
@@ -146,7 +146,7 @@ func (g *Gateway) Closed(s *session.Session, cause error) {
 	}
 	g.metrics.closed(s, cause)
 	g.o.Logger.Info("agent disconnected", "host", s.Host().String(), "session", s.Counter(), "reason", cause)
-	g.departures.later(s)
+	g.departures.later(s, s.LastFrame())
 }
 
 // departures writes that hosts are disconnected, once that is certain.
@@ -158,7 +158,7 @@ type departures struct {
 // departure is a session that ended.
 type departure struct {
 	session report.Session
-	// ended is when its last frame came, in Unix nanoseconds: comparable, whatever the clock that made it.
+	// ended is when it was there last, in Unix nanoseconds: comparable, whatever the clock that made it.
 	ended int64
 }
 
@@ -168,9 +168,8 @@ func newDepartures(g *Gateway) *departures {
 		workqueue.TypedRateLimitingQueueConfig[departure]{Name: "departures", Clock: g.o.Clock})}
 }
 
-// later looks at a session again when its host would be offline.
-func (d *departures) later(s *session.Session) {
-	last := s.LastFrame()
+// later looks at a session again when its host, which was there at some time, would be offline.
+func (d *departures) later(s *session.Session, last time.Time) {
 	d.queue.AddAfter(departure{reportSession(s), last.UnixNano()}, last.Add(d.g.o.OfflineAfter).Sub(d.g.o.Clock.Now()))
 }
 

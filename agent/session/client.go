@@ -97,7 +97,7 @@ type Client struct {
 	flapping bool
 	// behind is the gateway's counter on record after it showed that the disk went back, 0 when that is settled. It belongs to Run.
 	behind int64
-	// toldLine: since the last welcome the log says that this machine waits in line. It belongs to Run.
+	// toldLine: since the last stable session the log says that this machine waits in line. It belongs to Run.
 	toldLine bool
 }
 
@@ -188,7 +188,7 @@ func (c *Client) Run(ctx context.Context) {
 		stable := end.accepted && c.o.Clock.Now().Sub(began) >= stableAfter
 		if stable {
 			c.backoff.reset()
-			c.lastTold = ""
+			c.lastTold, c.toldLine = "", false
 		}
 		c.flapping = end.accepted && !stable
 		wait := c.waitAfter(&end)

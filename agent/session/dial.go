@@ -142,7 +142,9 @@ func (c *Client) greet(ctx context.Context, link *link, counter int64) (*wire.We
 	if err != nil {
 		return nil, err
 	}
-	if err := link.conn.Write(ctx, websocket.MessageText, frame); err != nil {
+	writing, done := context.WithTimeout(ctx, writeTimeout)
+	defer done()
+	if err := link.conn.Write(writing, websocket.MessageText, frame); err != nil {
 		return nil, err
 	}
 	return c.stayInLine(ctx, link)
@@ -157,7 +159,6 @@ func (c *Client) stayInLine(ctx context.Context, link *link) (*wire.Welcome, err
 		}
 		switch m := message.(type) {
 		case *wire.Welcome:
-			c.toldLine = false
 			return m, nil
 		case *wire.Wait:
 			if !c.toldLine {

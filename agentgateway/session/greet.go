@@ -60,11 +60,14 @@ func (s *Server) join(link *Session, hello *wire.HelloBody) error {
 	err := s.handler.Admit(ctx, link, hello)
 	place.leave()
 	var refused *wire.Error
-	if err == nil || errors.As(err, &refused) {
+	if err == nil || errors.As(err, &refused) && refused.Code != wire.CodeBusy {
 		s.line.Leave(s.o.Clock.Now())
 		return err
 	}
 	s.line.GiveUp()
+	if refused != nil {
+		return err
+	}
 	begun := !errors.Is(err, ErrNoTime)
 	if begun {
 		s.o.Logger.Warn("session could not be admitted", "host", link.host.String(), "error", err)
@@ -124,7 +127,9 @@ func (p *place) leave() {
 }
 
 func (s *Server) welcome(link *Session) error {
-	return link.Write(&wire.Welcome{HeartbeatSeconds: int(s.o.Heartbeat / time.Second), PingsCount: true, Gateway: s.o.Gateway, Time: s.o.Clock.Now().UTC()})
+	now := s.o.Clock.Now()
+	link.last.Store(now.UnixNano())
+	return link.Write(&wire.Welcome{HeartbeatSeconds: int(s.o.Heartbeat / time.Second), PingsCount: true, Gateway: s.o.Gateway, Time: now.UTC()})
 }
 
 // readHello waits for the hello; the deadline is for all that comes before it.

@@ -188,7 +188,7 @@ func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
 	case s.connections.Load() >= int64(s.o.MaxConnections):
 		return nil, busy("this replica holds as many connections as it may", someTime())
 	}
-	// Those who are let in wait for no longer than two thirds of what they have patience for: the pace is measured, not known.
+	// Those who are let in wait for no longer than two thirds of the time that they have: the pace is measured, not known.
 	if wait := s.line.Wait(); wait > s.longest() && s.line.Len() >= fewWait {
 		return nil, s.later(fmt.Sprintf("others wait to be admitted for %s", wait.Round(time.Second)))
 	}

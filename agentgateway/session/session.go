@@ -35,7 +35,7 @@ type Session struct {
 	// welcomed: the reader is in serve.
 	welcomed atomic.Bool
 
-	// last is when the newest frame came, in Unix nanoseconds.
+	// last is when the newest frame came, or the session began, in Unix nanoseconds.
 	last  atomic.Int64
 	ids   atomic.Uint64
 	cause atomic.Pointer[wire.Error]
@@ -75,7 +75,7 @@ func (s *Session) Remote() string { return s.remote }
 // Began is when the session was authenticated.
 func (s *Session) Began() time.Time { return s.began }
 
-// LastFrame is when the newest frame came.
+// LastFrame is when the newest frame came, or when the session was welcomed: nobody reads what an agent says in line.
 func (s *Session) LastFrame() time.Time { return time.Unix(0, s.last.Load()) }
 
 // Offered returns when the set of a revision was sent, once: the answer to it is told apart from one that nobody asked for.

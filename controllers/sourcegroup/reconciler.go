@@ -41,7 +41,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	base := group.DeepCopy()
 	waiting, err := decide(group, seen, r.Clock)
-	soon := ctrl.Result{RequeueAfter: r.looks.Ran(req.NamespacedName, r.Clock.Now(), int(group.Status.HostsMatched), waiting)}
+	soon := ctrl.Result{RequeueAfter: r.looks.Ran(req.NamespacedName, r.Clock.Now(), len(seen.hosts), waiting)}
 	if wait := r.looks.Settle(req.NamespacedName, &base.Status.FleetSummary, &group.Status.FleetSummary, base.Status.ObservedGeneration != group.Generation); wait > 0 {
 		return status.Sooner(ctrl.Result{RequeueAfter: wait}, soon), nil
 	}

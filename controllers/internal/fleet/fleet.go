@@ -134,7 +134,7 @@ func (f Fleet) Summary(applied int) v1alpha1.FleetSummary {
 		HostsSucceeded: int32(f.Succeeded), HostsNeverRan: int32(len(f.NeverRan)),
 		HostsFailing: int32(len(f.Failing)), FailingHosts: first(f.Failing),
 		HostsOverdue: int32(len(f.Overdue)), OverdueHosts: first(f.Overdue),
-		OldestSuccessTime: f.OldestSuccess,
+		OldestSuccessTime: f.OldestSuccess.DeepCopy(), // of a shared object
 	}
 }
 
