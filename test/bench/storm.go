@@ -19,7 +19,15 @@ func storm(w *world) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	used, err := w.shares()
+	if err != nil {
+		return nil, err
+	}
 	patches, err := w.barePatches()
+	if err != nil {
+		return nil, err
+	}
+	bareServed, err := used.ofServer()
 	if err != nil {
 		return nil, err
 	}
@@ -27,8 +35,7 @@ func storm(w *world) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	used, err := w.shares()
-	if err != nil {
+	if used, err = w.shares(); err != nil {
 		return nil, err
 	}
 	mark, err := w.CP.AuditMark()
@@ -59,6 +66,10 @@ func storm(w *world) ([]row, error) {
 		return nil, err
 	}
 	took := time.Since(up)
+	served, err := used.ofServer()
+	if err != nil {
+		return nil, err
+	}
 	requests, err := w.requests(mark)
 	if err != nil {
 		return nil, err
@@ -73,9 +84,11 @@ func storm(w *world) ([]row, error) {
 	slower := max(dials, patches)
 	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
 	r.note = fmt.Sprintf("dials %s, patches %s, %.2f× of both one after the other; sessions: %s; from the gateway's own start, which took %s", span(dials), span(patches), ratio(took, dials+patches), <-back, span(up.Sub(killed)))
+	server := row{what: "CPU of API server and etcd for it", ours: span(served).String(), baseline: span(bareServed).String(), ratio: ratio(served, bareServed)}
+	server.note = "baseline: the patches; with the watches that it serves"
 	m := within("gateway memory at its peak meanwhile", highest, steady, float64(highest)/float64(steady), 2)
 	m.note = "baseline: the same fleet at rest"
-	return []row{r, m}, nil
+	return []row{r, server, m}, nil
 }
 
 // watchReturn tells, when ctx ends, after how long how many sessions had begun.
