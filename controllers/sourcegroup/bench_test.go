@@ -37,8 +37,8 @@ func cacheOf(b *testing.B, hosts int) client.Reader {
 		Scheme: kinds, Mapper: mapper, HTTPClient: http.DefaultClient,
 		NewInformer: func(_ toolscache.ListerWatcher, kind runtime.Object, _ time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 			content := &toolscache.ListWatch{
-				ListFunc:  func(metav1.ListOptions) (runtime.Object, error) { return listOf(kind, hosts), nil },
-				WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+				ListWithContextFunc:  func(context.Context, metav1.ListOptions) (runtime.Object, error) { return listOf(kind, hosts), nil },
+				WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
 			}
 			return toolscache.NewSharedIndexInformer(toolscache.ToListWatcherWithWatchListSemantics(content, unwatched{}), kind, 0, indexers)
 		},
