@@ -2,7 +2,6 @@ package job
 
 import (
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +14,7 @@ import (
 // locks counts those that are written.
 func locks(t *testing.T, url string) int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(url, "locks", strings.Repeat("[0-9a-f]", 64)))
+	files, err := env.Locks(url)
 	if err != nil {
 		t.Fatal(err)
 	}

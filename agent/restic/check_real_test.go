@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/restic-manager/restic-manager/agent/restic"
+	"github.com/restic-manager/restic-manager/test/env"
 )
 
 // largest returns the largest file below a folder of a repository.
@@ -197,8 +198,7 @@ func TestUnlockCountsStaleLocksWithRealRestic(t *testing.T) {
 		}
 		defer func() { _ = holder.Process.Kill() }()
 		poll(t, "the lock of the backup", func() bool {
-			// One that is still being uploaded has a longer name, and is gone with its writer.
-			locks, err := filepath.Glob(filepath.Join(a.data, "locks", strings.Repeat("[0-9a-f]", 64)))
+			locks, err := env.Locks(a.data)
 			return err == nil && len(locks) > 0
 		})
 		_ = holder.Process.Kill()

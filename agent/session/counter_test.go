@@ -11,7 +11,8 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-func TestAStaleCounterContinuesFromTheRecord(t *testing.T) {
+// numbered is a bench whose gateway tells the session of each hello, and then answers it.
+func numbered(t *testing.T, answer func(*peer)) (*bench, <-chan int64) {
 	sessions := make(chan int64, 10)
 	var b *bench
 	b = newBench(t, func(p *peer) {
@@ -19,13 +20,19 @@ func TestAStaleCounterContinuesFromTheRecord(t *testing.T) {
 			return
 		}
 		sessions <- p.body.Session
+		answer(p)
+		p.drainReads()
+	})
+	return b, sessions
+}
+
+func TestAStaleCounterContinuesFromTheRecord(t *testing.T) {
+	b, sessions := numbered(t, func(p *peer) {
 		if p.body.Session <= 700 {
 			p.send(&wire.Error{Code: wire.CodeStaleSession, Message: "stale", Session: 700})
-			p.drainReads()
-			return
+		} else {
+			p.welcome()
 		}
-		p.welcome()
-		p.drainReads()
 	})
 	b.run()
 	if n := await(t, sessions, "the first hello"); n != 1 {
@@ -56,19 +63,12 @@ func TestADiskThatWentBackIsSettledBeforeTheNextDial(t *testing.T) {
 		{"the record is behind: the gateway errs", 0, 2, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			sessions := make(chan int64, 10)
-			var b *bench
-			b = newBench(t, func(p *peer) {
-				if !p.challenge(b.key, "127.0.0.1") {
-					return
-				}
-				sessions <- p.body.Session
+			b, sessions := numbered(t, func(p *peer) {
 				if p.body.Session > 1 {
 					p.welcome()
 				} else {
 					p.send(&wire.Error{Code: wire.CodeStaleSession, Message: "stale", Session: tt.onRecord})
 				}
-				p.drainReads()
 			})
 			var asked atomic.Int32
 			b.handler.wentBack = func() error {

@@ -147,6 +147,11 @@ func (s *RestServer) RepositoryURL(user string, path ...string) string {
 	return "rest:" + s.URL() + strings.Join(append([]string{user}, path...), "/")
 }
 
+// Locks are the files of the locks in a repository's folder. One that is still being uploaded has a longer name, and is gone with its writer.
+func Locks(repository string) ([]string, error) {
+	return filepath.Glob(filepath.Join(repository, "locks", strings.Repeat("[0-9a-f]", 64)))
+}
+
 // SetUser adds a user or changes a password. An empty password removes the user. The running server takes it over within
 // milliseconds, not before this returns.
 func (s *RestServer) SetUser(name, password string) error {

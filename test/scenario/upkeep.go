@@ -179,10 +179,7 @@ func (r *Run) check(ctx context.Context) (string, error) {
 	return "no errors", nil
 }
 
-// locks are the files of the repository's locks. One that is still being uploaded has a longer name.
-func (r *Run) locks() ([]string, error) {
-	return filepath.Glob(filepath.Join(r.Stack.Rest.Data, Host, "locks", strings.Repeat("[0-9a-f]", 64)))
-}
+func (r *Run) locks() ([]string, error) { return env.Locks(filepath.Join(r.Stack.Rest.Data, Host)) }
 
 // staleLock kills a restic of this machine in the middle of a backup, which leaves its lock, and has a forget meet it.
 func (r *Run) staleLock(ctx context.Context) (string, error) {

@@ -194,23 +194,27 @@ func Itself(before, after client.Object) []ctrl.Request {
 
 // Handler returns a handler that enqueues what concerned names for each event. Of an object that came there is no before, of one that went no after.
 func (c *Coalescer) Handler(clk clock.PassiveClock, spacing Spacing, concerned func(before, after client.Object) []ctrl.Request) handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
-	add := func(q queue, before, after client.Object) {
+	return each(func(_ context.Context, q requests, before, after client.Object) {
 		for _, request := range concerned(before, after) {
 			q.AddAfter(request, c.After(request.NamespacedName, spacing, clk.Now()))
 		}
-	}
+	})
+}
+
+type requests = workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// each returns a handler that adds what follows from an object before and after each event; nil where there is none.
+func each(add func(ctx context.Context, q requests, before, after client.Object)) handler.EventHandler {
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, nil, e.Object) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(q, e.ObjectOld, e.ObjectNew) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object, nil) },
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q requests) { add(ctx, q, nil, e.Object) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requests) { add(ctx, q, e.ObjectOld, e.ObjectNew) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requests) { add(ctx, q, e.Object, nil) },
 	}
 }
 
 // Sets returns a handler that watches ScheduleSets for the objects that are in them.
 func (c *Coalescer) Sets(clk clock.PassiveClock, parts status.Parts) handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
-	add := func(q queue, before, after client.Object) {
+	return each(func(_ context.Context, q requests, before, after client.Object) {
 		was, _ := before.(*v1alpha1.ScheduleSet)
 		is, _ := after.(*v1alpha1.ScheduleSet)
 		set := cmp.Or(is, was)
@@ -221,27 +225,19 @@ func (c *Coalescer) Sets(clk clock.PassiveClock, parts status.Parts) handler.Eve
 			name := types.NamespacedName{Namespace: set.Namespace, Name: part.Name}
 			q.AddAfter(ctrl.Request{NamespacedName: name}, c.AfterProgress(name, set.Name, part.Behind, clk.Now()))
 		}
-	}
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, nil, e.Object) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(q, e.ObjectOld, e.ObjectNew) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object, nil) },
-	}
+	})
 }
 
 // Mapped is Handler for what is found out by a look at the cache: of is asked about the object before and after the event.
 func (c *Coalescer) Mapped(clk clock.PassiveClock, spacing Spacing, of handler.MapFunc) handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
-	add := func(ctx context.Context, q queue, objects ...client.Object) {
-		for _, object := range objects {
+	return each(func(ctx context.Context, q requests, before, after client.Object) {
+		for _, object := range []client.Object{before, after} {
+			if object == nil {
+				continue
+			}
 			for _, request := range of(ctx, object) {
 				q.AddAfter(request, c.After(request.NamespacedName, spacing, clk.Now()))
 			}
 		}
-	}
-	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, q, e.Object) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { add(ctx, q, e.ObjectOld, e.ObjectNew) },
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, q, e.Object) },
-	}
+	})
 }
