@@ -263,7 +263,8 @@ func (f *fixture) jobs(ctx context.Context) ([]v1alpha1.HostJob, error) {
 	return list.Items, nil
 }
 
-// open waits until exactly one job has not ended: of this operation, on this host.
+// open waits until exactly one job has not ended: of this operation, on this host. The controllers have been told so by
+// then: a stop that cut the answer off would have the create in the audit log as a failed one.
 func (f *fixture) open(o maintenance.Operation, target string) *v1alpha1.HostJob {
 	f.t.Helper()
 	var found *v1alpha1.HostJob
@@ -275,6 +276,9 @@ func (f *fixture) open(o maintenance.Operation, target string) *v1alpha1.HostJob
 		open := slices.DeleteFunc(jobs, func(j v1alpha1.HostJob) bool { return j.Status.Phase.Finished() })
 		if len(open) != 1 || open[0].Spec.Kind != o.Kind() || open[0].TargetName() != target {
 			return fmt.Errorf("there are %s", described(open))
+		}
+		if !slices.Contains(f.created(), open[0].Name) {
+			return fmt.Errorf("%s is there, and its create is not answered yet", open[0].Name)
 		}
 		found = &open[0]
 		return nil
