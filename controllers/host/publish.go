@@ -116,7 +116,7 @@ func (r *Reconciler) write(ctx context.Context, host *v1alpha1.Host, f *facts, s
 	if f.set == nil {
 		err = r.Client.Create(ctx, object, client.FieldOwner(v1alpha1.ManagerControllers))
 	} else {
-		err = r.Client.Update(ctx, object, client.FieldOwner(v1alpha1.ManagerControllers))
+		err = r.updateSet(ctx, object)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the ScheduleSet: %w", err)

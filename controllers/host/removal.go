@@ -172,7 +172,7 @@ func (r *Reconciler) bury(ctx context.Context, set *v1alpha1.ScheduleSet) (gone 
 	object.OwnerReferences = withoutHosts(object.OwnerReferences)
 	object.Spec = buriedSpec(set, &tombstone)
 	object.Spec.Bundle, object.Spec.Signatures = bundle, convert.Signatures(r.Signer.Sign(bundle))
-	if err := r.Client.Update(ctx, object, client.FieldOwner(v1alpha1.ManagerControllers)); err != nil {
+	if err := r.updateSet(ctx, object); err != nil {
 		return false, fmt.Errorf("writing the tombstone of a removed Host: %w", err)
 	}
 	log.FromContext(ctx).Info("the Host was removed: its machine is told by a tombstone", "revision", tombstone.Revision, "serial", tombstone.Serial, "keepCredentials", keep)
@@ -277,7 +277,7 @@ func (r *Reconciler) disown(ctx context.Context, f *facts) error {
 	}
 	object := f.set.DeepCopy()
 	object.OwnerReferences = withoutHosts(object.OwnerReferences)
-	if err := r.Client.Update(ctx, object, client.FieldOwner(v1alpha1.ManagerControllers)); err != nil {
+	if err := r.updateSet(ctx, object); err != nil {
 		return fmt.Errorf("taking the ScheduleSet out of garbage collection: %w", err)
 	}
 	f.set = object

@@ -43,52 +43,70 @@ func (w *world) installBare() error {
 	return nil
 }
 
-// bareObject is the i-th copy of an object of ours.
-func bareObject(kind string, i int) *unstructured.Unstructured {
+// copies of our sets, by how their names begin.
+type copies string
+
+const (
+	// usual ones are as the objects of any client.
+	usual copies = "bare"
+	// unmanaged ones have no managed fields, as ours (ADR 0040).
+	unmanaged copies = "unmanaged"
+)
+
+func (c copies) name(i int) string { return fmt.Sprintf("%s-%d", c, i) }
+
+// set is the i-th copy.
+func (c copies) set(i int) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(schema.GroupVersionKind{Group: bareGroup, Version: "v1alpha1", Kind: kind})
+	u.SetGroupVersionKind(schema.GroupVersionKind{Group: bareGroup, Version: "v1alpha1", Kind: "ScheduleSet"})
 	u.SetNamespace(namespace)
-	u.SetName(bareName(i))
+	u.SetName(c.name(i))
 	return u
 }
 
-func bareName(i int) string { return fmt.Sprintf("bare-%d", i) }
-
 // copySets makes a copy of every agent's ScheduleSet, with its status.
-func (w *world) copySets() error {
-	if err := w.installBare(); err != nil {
-		return err
-	}
+func (w *world) copySets(c copies) error {
 	return concurrently(w.count, atOnce, func(i int) error {
 		original := &unstructured.Unstructured{}
 		original.SetGroupVersionKind(schema.GroupVersionKind{Group: "backup.restic-manager.io", Version: "v1alpha1", Kind: "ScheduleSet"})
 		if err := w.Get(w.ctx, client.ObjectKey{Namespace: namespace, Name: w.fleet.Agent(i).Name()}, original); err != nil {
 			return err
 		}
-		bare := bareObject("ScheduleSet", i)
+		bare := c.set(i)
 		bare.Object["spec"] = original.Object["spec"]
 		if err := w.Create(w.ctx, bare); err != nil {
 			return err
+		}
+		if c == unmanaged {
+			forget := []byte(`{"metadata":{"managedFields":[{}]}}`)
+			if err := w.Patch(w.ctx, bare, client.RawPatch(types.MergePatchType, forget)); err != nil {
+				return err
+			}
 		}
 		bare.Object["status"] = original.Object["status"]
 		return w.Status().Update(w.ctx, bare)
 	})
 }
 
+// removeCopies deletes them again: the API server keeps all that it has in memory.
+func (w *world) removeCopies(c copies) error {
+	return concurrently(w.count, atOnce, func(i int) error { return w.Delete(w.ctx, c.set(i)) })
+}
+
 // bareStatus is one patch of the status of a copy, and how long it takes. Like the gateway, it has the API server answer with the metadata alone.
-func (w *world) bareStatus(ctx context.Context, i int) (time.Duration, error) {
+func (w *world) bareStatus(ctx context.Context, c copies, i int) (time.Duration, error) {
 	patch := fmt.Appendf(nil, `{"status":{"appliedRevision":"%d"}}`, time.Now().UnixNano())
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(schema.GroupVersionKind{Group: bareGroup, Version: "v1alpha1", Kind: "ScheduleSet"})
 	object.SetNamespace(namespace)
-	object.SetName(bareName(i))
+	object.SetName(c.name(i))
 	began := time.Now()
 	err := w.Status().Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
 	return time.Since(began), err
 }
 
 // bareSpec writes the signature of a copy anew, and with it the whole object.
-func (w *world) bareSpec(ctx context.Context, i int) error {
+func (w *world) bareSpec(ctx context.Context, c copies, i int) error {
 	patch := fmt.Appendf(nil, `{"spec":{"revision":"%016x"}}`, time.Now().UnixNano())
-	return w.Patch(ctx, bareObject("ScheduleSet", i), client.RawPatch(types.MergePatchType, patch))
+	return w.Patch(ctx, c.set(i), client.RawPatch(types.MergePatchType, patch))
 }

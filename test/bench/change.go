@@ -68,7 +68,7 @@ func change(w *world) ([]row, error) {
 			return nil, err
 		}
 		ours = append(ours, time.Since(began))
-		d, err := w.bareStatus(w.ctx, i%w.count)
+		d, err := w.bareStatus(w.ctx, usual, i%w.count)
 		if err != nil {
 			return nil, err
 		}

@@ -22,6 +22,7 @@ const waves = 3
 func wave(w *world) ([]row, error) {
 	var ours, bare, ourServer, bareServer []time.Duration
 	var writes env.Writes
+	var published, acknowledged int
 	for i := range waves {
 		mark, err := w.CP.AuditMark()
 		if err != nil {
@@ -44,7 +45,7 @@ func wave(w *world) ([]row, error) {
 			return nil, err
 		}
 		w.logf("the wave took %s (CPU: %s), with the writes\n%s", span(took), used, writes)
-		published, acknowledged := writes.Of("schedulesets"), writes.Total()-writes.Of("schedulesets")-writes.Of("leases")
+		published, acknowledged = writes.Of("schedulesets"), writes.Total()-writes.Of("schedulesets")-writes.Of("leases")
 		// The controllers look once more at each Host that they wrote to. That is neither needed for the wave nor a part of its baseline.
 		if err := w.rest(); err != nil {
 			return nil, err
@@ -52,7 +53,7 @@ func wave(w *world) ([]row, error) {
 		if used, err = w.shares(); err != nil {
 			return nil, err
 		}
-		if took, err = w.bareWave(published, acknowledged); err != nil {
+		if took, err = w.bareWave(usual, published, acknowledged); err != nil {
 			return nil, err
 		}
 		w.logf("bare writes took %s (CPU: %s)", span(took), used)
@@ -64,6 +65,11 @@ func wave(w *world) ([]row, error) {
 	a, b := quantile(ours, 50), quantile(bare, 50)
 	r := within("a SourceGroup change for all, until applied in status", span(a), span(b), ratio(a, b), 1.3)
 	r.note = fmt.Sprintf("%.2f writes per Host; %.0f Hosts a second", float64(writes.Total())/float64(w.count), float64(w.count)/a.Seconds())
+	same, err := w.unmanagedWave(published, acknowledged)
+	if err != nil {
+		return nil, err
+	}
+	r.note += fmt.Sprintf("; %.2f× of writes to objects without managed fields, as ours are: %s", ratio(a, same), span(same))
 	ofUs, ofBare := quantile(ourServer, 50), quantile(bareServer, 50)
 	server := row{what: "CPU of API server and etcd for it", ours: span(ofUs).String(), baseline: span(ofBare).String(), ratio: ratio(ofUs, ofBare)}
 	server.note = "with the watches that it serves"
@@ -87,6 +93,7 @@ func (w *world) changeAll(path string) (time.Duration, error) {
 	}
 	w.logf("all agents have it after %s", span(time.Since(began)))
 	err := w.groupApplied(ctx, g.Name, g.Generation)
+	w.touched = err == nil
 	return time.Since(began), err
 }
 
@@ -103,14 +110,34 @@ func includes(a *swarm.Agent, path string) bool {
 	return false
 }
 
+// unmanagedWave is what the writes would take if those of any client were as cheap as ours.
+func (w *world) unmanagedWave(specs, statuses int) (time.Duration, error) {
+	if err := w.copySets(unmanaged); err != nil {
+		return 0, err
+	}
+	var took []time.Duration
+	for range waves {
+		if err := w.rest(); err != nil {
+			return 0, err
+		}
+		d, err := w.bareWave(unmanaged, specs, statuses)
+		if err != nil {
+			return 0, err
+		}
+		w.logf("bare writes to objects without managed fields took %s", span(d))
+		took = append(took, d)
+	}
+	return quantile(took, 50), w.removeCopies(unmanaged)
+}
+
 // bareWave makes as many writes of the two sorts.
-func (w *world) bareWave(specs, statuses int) (time.Duration, error) {
+func (w *world) bareWave(c copies, specs, statuses int) (time.Duration, error) {
 	began := time.Now()
 	err := concurrently(specs+statuses, atOnce, func(i int) error {
 		if i%2 == 0 && i/2 < specs {
-			return w.bareSpec(w.ctx, i/2%w.count)
+			return w.bareSpec(w.ctx, c, i/2%w.count)
 		}
-		_, err := w.bareStatus(w.ctx, i/2%w.count)
+		_, err := w.bareStatus(w.ctx, c, i/2%w.count)
 		return err
 	})
 	return time.Since(began), err

@@ -36,6 +36,8 @@ type world struct {
 	ctx   context.Context
 	fleet *swarm.Fleet
 	count int
+	// touched says that a change has reached all sets, so that they are as in a fleet that is not new.
+	touched bool
 }
 
 func (w *world) logf(format string, args ...any) { logf(format, args...) }
@@ -116,7 +118,10 @@ func (w *world) settle() error {
 		return err
 	}
 	w.logf("all agents are settled after %s", span(time.Since(began)))
-	if err := w.copySets(); err != nil {
+	if err := w.installBare(); err != nil {
+		return err
+	}
+	if err := w.copySets(usual); err != nil {
 		return err
 	}
 	return w.rest()
