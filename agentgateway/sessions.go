@@ -57,11 +57,10 @@ func (g *Gateway) Admit(ctx context.Context, s *session.Session, hello *wire.Hel
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestAdmission)
 	defer cancel()
 	record, err := g.writer.Connect(ctx, report.Newcomer{
-		Session:         reportSession(s),
-		SigningKey:      base64.StdEncoding.EncodeToString(s.Key()),
-		Hostname:        hello.System.Hostname,
-		AppliedRevision: hello.AppliedRevision,
-		AppliedSerial:   hello.AppliedSerial,
+		Session:    reportSession(s),
+		SigningKey: base64.StdEncoding.EncodeToString(s.Key()),
+		Hello:      hello,
+		Skew:       s.Skew(),
 		Holds: func(counter int64) bool {
 			link := g.hub.Get(s.Host())
 			return link != nil && link.Counter() == counter
@@ -90,7 +89,6 @@ func (g *Gateway) Opened(s *session.Session, hello *wire.HelloBody) {
 	g.tables.Store(link, h.answers)
 	g.o.Logger.Info("agent connected", "host", s.Host().String(), "session", s.Counter(), "remote", s.Remote(), "agent", hello.AgentVersion,
 		"restic", hello.ResticVersion, "applied", hello.AppliedRevision, "unacked", hello.Unacked)
-	h.stream.Greet(hello, s.Skew())
 	g.pusher.Opened(link, base64.StdEncoding.EncodeToString(s.Key()), hello.AppliedRevision, hello.AppliedSerial)
 }
 

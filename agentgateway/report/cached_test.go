@@ -48,7 +48,7 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 
 	// One that says what the connection's record says is compared with nothing else.
 	again := f.newcomer(2, "p1")
-	again.AppliedRevision = "r1"
+	again.Hello.AppliedRevision = "r1"
 	if s.Record, err = w.Connect(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}

@@ -27,10 +27,9 @@ type Newcomer struct {
 	Session
 	// SigningKey is the one that the hello was verified with, base64.
 	SigningKey string
-	Hostname   string
-	// AppliedRevision and AppliedSerial are those of the set that the machine says it has in force.
-	AppliedRevision string
-	AppliedSerial   int64
+	// Hello is what the machine says of itself, and Skew its clock minus ours.
+	Hello *wire.HelloBody
+	Skew  time.Duration
 	// Holds tells whether this replica still holds an older session of the host.
 	Holds func(counter int64) bool
 }
@@ -78,7 +77,7 @@ func (w *Writer) Connect(ctx context.Context, n Newcomer) (*Record, error) {
 		err := w.emit(ctx, event{host: n.Host, hostUID: uid, kind: corev1.EventTypeWarning, reason: v1alpha1.EventDuplicateIdentity,
 			action: "Connect", id: n.Process,
 			note: fmt.Sprintf("A second machine with the same keys (it calls itself %q) was turned away: a cloned VM? Enrol it as a Host of its own.",
-				n.Hostname)})
+				n.Hello.System.Hostname)})
 		if err != nil {
 			w.o.Logger.Warn("event not written", "host", n.Host.String(), "reason", v1alpha1.EventDuplicateIdentity, "error", err)
 		}
@@ -100,7 +99,7 @@ func (w *Writer) noteDuplicate(set *v1alpha1.ScheduleSet, n Newcomer) error {
 	if d != nil && d.Process == n.Process && w.o.Clock.Since(d.LastSeen.Time) < duplicateRenew {
 		return errUnchanged
 	}
-	set.Status.Duplicate = &v1alpha1.DuplicateIdentity{Process: n.Process, Hostname: n.Hostname, LastSeen: w.now()}
+	set.Status.Duplicate = &v1alpha1.DuplicateIdentity{Process: n.Process, Hostname: n.Hello.System.Hostname, LastSeen: w.now()}
 	return nil
 }
 
@@ -117,9 +116,10 @@ func (w *Writer) noteConnection(set *v1alpha1.ScheduleSet, n Newcomer) {
 	if d := set.Status.Duplicate; d != nil && w.o.Clock.Since(d.LastSeen.Time) > duplicateForgotten {
 		set.Status.Duplicate = nil
 	}
-	set.Status.AppliedSerial = knownSerial(set, n.AppliedRevision, n.AppliedSerial)
-	if set.Status.AppliedRevision != n.AppliedRevision {
-		noteApplied(set, n.AppliedRevision, now)
+	noteAgent(set, n.Hello, n.Skew)
+	set.Status.AppliedSerial = knownSerial(set, n.Hello.AppliedRevision, n.Hello.AppliedSerial)
+	if set.Status.AppliedRevision != n.Hello.AppliedRevision {
+		noteApplied(set, n.Hello.AppliedRevision, now)
 	}
 }
 
@@ -170,25 +170,17 @@ const (
 	skewNoise = 30 * time.Second
 )
 
-// Agent writes what an agent said of itself in its hello, when it differs from what is on record. Any version will do: it is compared in each session anew, and a
-// write that rests on an old one is a conflict.
-func (w *Writer) Agent(ctx context.Context, host wire.HostRef, body *wire.HelloBody, skew time.Duration) error {
-	err := change(ctx, w, "hosts", key(host), anyVersion, func(h *v1alpha1.Host) error {
-		agent := v1alpha1.AgentStatus{
-			Version: body.AgentVersion, Protocol: int32(min(body.Protocol, 1<<30)), ResticVersion: body.ResticVersion,
-			OS: body.System.OS, Arch: body.System.Arch, Hostname: body.System.Hostname,
-			ClockSkewSeconds: int64(skew.Round(time.Second) / time.Second),
-		}
-		if old := h.Status.Agent; old != nil && !skewMoved(old.ClockSkewSeconds, agent.ClockSkewSeconds) {
-			agent.ClockSkewSeconds = old.ClockSkewSeconds
-		}
-		h.Status.Agent = &agent
-		return nil
-	})
-	if apierrors.IsNotFound(err) {
-		return nil
+// noteAgent puts what an agent said of itself on record. A clock difference that is hardly another stays as it is, since Host and conditions follow from it.
+func noteAgent(set *v1alpha1.ScheduleSet, hello *wire.HelloBody, skew time.Duration) {
+	agent := v1alpha1.AgentStatus{
+		Version: hello.AgentVersion, Protocol: int32(min(hello.Protocol, 1<<30)), ResticVersion: hello.ResticVersion,
+		OS: hello.System.OS, Arch: hello.System.Arch, Hostname: hello.System.Hostname,
+		ClockSkewSeconds: int64(skew.Round(time.Second) / time.Second),
 	}
-	return err
+	if old := set.Status.Agent; old != nil && !skewMoved(old.ClockSkewSeconds, agent.ClockSkewSeconds) {
+		agent.ClockSkewSeconds = old.ClockSkewSeconds
+	}
+	set.Status.Agent = &agent
 }
 
 func skewMoved(before, now int64) bool {

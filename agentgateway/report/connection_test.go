@@ -154,7 +154,7 @@ func TestAConnectionIsRefused(t *testing.T) {
 func TestTheRevisionInForceIsWrittenWithTheConnection(t *testing.T) {
 	f := newFixture(t)
 	n := f.newcomer(1, "p1")
-	n.AppliedRevision, n.AppliedSerial = "r1", 1
+	n.Hello.AppliedRevision, n.Hello.AppliedSerial = "r1", 1
 	if _, err := f.Connect(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
@@ -228,37 +228,39 @@ func TestALateAckOfASetThatWasOfferedHereCounts(t *testing.T) {
 	}
 }
 
-func TestTheAgentIsWrittenOnlyWhenItChanged(t *testing.T) {
+func TestWhatTheAgentSaysOfItselfIsOnRecordWithItsConnection(t *testing.T) {
 	f := newFixture(t)
-	body := &wire.HelloBody{AgentVersion: "v1", Protocol: 1, ResticVersion: "0.19.1", System: wire.System{OS: "linux", Arch: "amd64", Hostname: "a"}}
-	for _, c := range []struct {
+	hello := &wire.HelloBody{AgentVersion: "v1", Protocol: 1, ResticVersion: "0.19.1", System: wire.System{OS: "linux", Arch: "amd64", Hostname: "a"}}
+	for i, c := range []struct {
 		name   string
 		change func()
 		skew   time.Duration
-		writes int
 		want   int64
 	}{
-		{name: "the first time", skew: 2 * time.Second, writes: 1, want: 2},
+		{name: "the first time", skew: 2 * time.Second, want: 2},
 		{name: "again with a little more skew", skew: 25 * time.Second, want: 2},
-		{name: "with much more skew", skew: 40 * time.Second, writes: 1, want: 40},
-		{name: "over the limit", skew: 61 * time.Second, writes: 1, want: 61},
+		{name: "with much more skew", skew: 40 * time.Second, want: 40},
+		{name: "over the limit", skew: 61 * time.Second, want: 61},
 		{name: "a bit further", skew: 70 * time.Second, want: 61},
-		{name: "within the limit again", skew: 59 * time.Second, writes: 1, want: 59},
-		{name: "upgraded", skew: 50 * time.Second, change: func() { body.ResticVersion = "0.20.0" }, writes: 1, want: 59},
+		{name: "within the limit again", skew: 59 * time.Second, want: 59},
+		{name: "upgraded", skew: 50 * time.Second, change: func() { hello.ResticVersion = "0.20.0" }, want: 59},
+		{name: "with no usable restic", skew: 50 * time.Second, change: func() { hello.ResticVersion = "" }, want: 59},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.change != nil {
 				c.change()
 			}
-			if err := f.Agent(t.Context(), f.host, body, c.skew); err != nil {
+			n := f.newcomer(int64(i+1), "p1")
+			n.Hello, n.Skew = hello, c.skew
+			if _, err := f.Connect(t.Context(), n); err != nil {
 				t.Fatal(err)
 			}
-			if w := f.meter.wrote(); w["hosts"] != c.writes {
-				t.Errorf("writes are %v, want %d", w, c.writes)
+			if diff := cmp.Diff(map[string]int{"schedulesets": 1}, f.meter.wrote()); diff != "" {
+				t.Errorf("writes: %s", diff)
 			}
-			want := &v1alpha1.AgentStatus{Version: "v1", Protocol: 1, ResticVersion: body.ResticVersion, OS: "linux", Arch: "amd64", Hostname: "a",
+			want := &v1alpha1.AgentStatus{Version: "v1", Protocol: 1, ResticVersion: hello.ResticVersion, OS: "linux", Arch: "amd64", Hostname: "a",
 				ClockSkewSeconds: c.want}
-			if diff := cmp.Diff(want, f.getHost().Status.Agent); diff != "" {
+			if diff := cmp.Diff(want, f.set().Status.Agent); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -329,7 +331,7 @@ func TestARefusalStaysWhileTheRefusedSetIsThePublishedOne(t *testing.T) {
 	publish("r2")
 	ack(wire.SetAck{Revision: "r2", Reason: wire.RefusalBadSignature, Message: "no"}, 1)
 	again := f.newcomer(2, "p1")
-	again.AppliedRevision = "r1"
+	again.Hello.AppliedRevision = "r1"
 	if _, err := f.Connect(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}

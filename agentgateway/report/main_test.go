@@ -187,7 +187,7 @@ func (f *fixture) session(counter int64, process string) Session {
 }
 
 func (f *fixture) newcomer(counter int64, process string) Newcomer {
-	return Newcomer{Session: f.session(counter, process), SigningKey: keyOf('a'), Hostname: "host-of-" + process,
+	return Newcomer{Session: f.session(counter, process), SigningKey: keyOf('a'), Hello: &wire.HelloBody{System: wire.System{Hostname: "host-of-" + process}},
 		Holds: func(int64) bool { return true }}
 }
 

@@ -70,7 +70,7 @@ func (w *Writer) changeHost(ctx context.Context, h *v1alpha1.Host, id wire.Repor
 	name := types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
 	_, err := patch(ctx, w, "hosts", h, write)
 	if apierrors.IsConflict(err) {
-		err = change(ctx, w, "hosts", name, newest, write)
+		err = change(ctx, w, "hosts", name, write)
 	}
 	if apierrors.IsNotFound(err) {
 		return hostDeleted

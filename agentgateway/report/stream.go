@@ -47,7 +47,6 @@ type Stream struct {
 type item struct {
 	message  wire.Message
 	received time.Time
-	skew     time.Duration // of a hello
 }
 
 type shown struct {
@@ -73,17 +72,6 @@ func newerProgress(old, next item) bool {
 	a, ok := old.message.(*wire.JobProgress)
 	b, also := next.message.(*wire.JobProgress)
 	return ok && also && a.Job.JobID == b.Job.JobID
-}
-
-// hello stands in the lane for what the agent said of itself.
-type hello struct{ *wire.HelloBody }
-
-func (hello) MessageType() wire.Type { return wire.TypeHello }
-
-// Greet queues what the agent said of itself, before all messages.
-func (st *Stream) Greet(body *wire.HelloBody, skew time.Duration) {
-	// The lane is empty and has room, unless it has ended.
-	_ = st.lane.Put(context.Background(), item{message: hello{body}, received: st.w.o.Clock.Now(), skew: skew})
 }
 
 // Take queues a message. It holds the peer up while too many wait; an error means that the session is to end.
@@ -189,8 +177,6 @@ func (st *Stream) store(ctx context.Context, it item) error {
 		return nil
 	}
 	switch m := it.message.(type) {
-	case hello:
-		return st.w.Agent(ctx, st.s.Host, m.HelloBody, it.skew)
 	case *wire.CommandAck:
 		return st.w.CommandAcked(ctx, st.s, m)
 	case *wire.JobStarted:

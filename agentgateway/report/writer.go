@@ -91,24 +91,17 @@ func key(host wire.HostRef) types.NamespacedName {
 	return types.NamespacedName{Namespace: host.Namespace, Name: host.Name}
 }
 
-// anyVersion and newest say how new what is read must be: whatever the API server has in memory, or what etcd has.
-const (
-	anyVersion = "0"
-	newest     = ""
-)
-
 // change applies a function to a live object's status and writes the difference, again from a new read on conflict. errUnchanged of
-// apply is not an error. The first read need not be newer than atLeast, a resourceVersion, which the API server answers from memory.
+// apply is not an error.
 func change[T any, P interface {
 	*T
 	client.Object
-}](ctx context.Context, w *Writer, resource string, name types.NamespacedName, atLeast string, apply func(P) error) error {
+}](ctx context.Context, w *Writer, resource string, name types.NamespacedName, apply func(P) error) error {
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		object := P(new(T)) // anew each time: decoding leaves what is absent as it was
-		if err := w.o.Live.Get(ctx, name, object, &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: atLeast}}); err != nil {
+		if err := w.o.Live.Get(ctx, name, object); err != nil {
 			return err
 		}
-		atLeast = newest
 		_, err := patch(ctx, w, resource, object, apply)
 		return err
 	})
@@ -181,7 +174,7 @@ func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, apply func(*v
 			return err
 		}
 	}
-	return change(ctx, w, "schedulesets", key(host), newest, apply)
+	return change(ctx, w, "schedulesets", key(host), apply)
 }
 
 // ours tells whether a session is the one on record: the write of an older one is dropped.

@@ -84,7 +84,7 @@ type HostStatus struct {
 	// nothing is decided from it but by checking its proof.
 	// +optional
 	EnrollmentRequest *EnrollmentRequest `json:"enrollmentRequest,omitempty"`
-	// Agent is what the agent said of itself when it connected. Written by the gateway.
+	// Agent is what the agent said of itself when it connected. Written by the controllers, from the Host's ScheduleSet.
 	// +optional
 	Agent *AgentStatus `json:"agent,omitempty"`
 	// Repository is what the machine last saw of its repository. Written by the gateway.

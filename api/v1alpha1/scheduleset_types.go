@@ -112,6 +112,9 @@ type ScheduleSetStatus struct {
 	// Connection is the newest session of the machine.
 	// +optional
 	Connection *Connection `json:"connection,omitempty"`
+	// Agent is what the machine said of itself when it connected. The controllers copy it to the Host.
+	// +optional
+	Agent *AgentStatus `json:"agent,omitempty"`
 	// OfferedRevision was sent to the agent last.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253

@@ -1726,6 +1726,11 @@ func (in *ScheduleSetStatus) DeepCopyInto(out *ScheduleSetStatus) {
 		*out = new(Connection)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Agent != nil {
+		in, out := &in.Agent, &out.Agent
+		*out = new(AgentStatus)
+		**out = **in
+	}
 	if in.AppliedTime != nil {
 		in, out := &in.AppliedTime, &out.AppliedTime
 		*out = (*in).DeepCopy()

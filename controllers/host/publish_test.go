@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -418,6 +420,50 @@ func TestATamperedSetIsReplaced(t *testing.T) {
 	}
 }
 
+// It is a third of what a write of the set costs the API server, and nobody decides from them.
+func TestASetThatChangesHasNoManagedFieldsAnyMore(t *testing.T) {
+	h := newHarness(t)
+	a := newAgent(t)
+	h.create(newSecret(), newHost("web-1"), newGroup("etc"))
+	h.enrolHost("web-1", a)
+	wantNone := func(after string) {
+		t.Helper()
+		if entries := h.set("web-1").ManagedFields; len(entries) > 0 {
+			t.Errorf("%s it has %d entries, of %s", after, len(entries), entries[0].Manager)
+		}
+	}
+	first := h.set("web-1")
+	if len(first.ManagedFields) == 0 {
+		t.Fatal("a created set has none: nothing here shows that they are forgotten")
+	}
+	h.create(newSchedule("nightly", "etc"))
+	h.run("web-1")
+	changed := h.set("web-1")
+	if changed.Generation == first.Generation {
+		t.Fatal("the set did not change")
+	}
+	wantNone("changed by the controllers,")
+	changeStatus(h, changed, func(s *v1alpha1.ScheduleSet) { s.Status.AppliedRevision = s.Spec.Revision })
+	wantNone("with a status of the gateway,")
+
+	t.Log("what somebody applies is forgotten with the next change")
+	applied := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "ScheduleSet",
+		"metadata": map[string]any{"name": "web-1", "namespace": h.namespace, "labels": map[string]any{"by": "hand"}},
+	}}
+	if err := h.admin.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner("somebody")); err != nil {
+		t.Fatal(err)
+	}
+	schedule := &v1alpha1.Schedule{}
+	h.get("nightly", schedule)
+	change(h, schedule, func(s *v1alpha1.Schedule) { s.Spec.Suspend = true })
+	h.run("web-1")
+	wantNone("changed after it was applied,")
+	if h.set("web-1").Labels["by"] != "hand" {
+		t.Error("what was applied is gone")
+	}
+}
+
 func TestASetThatBelongsToNobodyIsReplaced(t *testing.T) {
 	h := newHarness(t)
 	a := newAgent(t)
@@ -445,6 +491,20 @@ func TestConditionsFollowTheSetsStatus(t *testing.T) {
 	h.run("web-1")
 	h.wantCondition("web-1", "ScheduleSetApplied", "True Applied")
 	h.wantCondition("web-1", "Connected", "True SessionEstablished")
+	h.wantCondition("web-1", "ClockSynchronised", "Unknown NotReported")
+
+	said := &v1alpha1.AgentStatus{Version: "v1", Protocol: 1, ResticVersion: "0.19.1", OS: "linux", Arch: "amd64", Hostname: "a", ClockSkewSeconds: 90}
+	changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) { s.Status.Agent = said })
+	h.run("web-1")
+	if diff := cmp.Diff(said, h.host("web-1").Status.Agent); diff != "" {
+		t.Errorf("what the agent said of itself: %s", diff)
+	}
+	h.wantCondition("web-1", "ClockSynchronised", "False Skewed")
+	changeStatus(h, h.set("web-1"), func(s *v1alpha1.ScheduleSet) { s.Status.Agent = nil }) // as an older gateway leaves it
+	h.run("web-1")
+	if h.host("web-1").Status.Agent == nil {
+		t.Error("it is forgotten")
+	}
 
 	t.Log("a change does not flap ScheduleSetApplied")
 	h.create(newSchedule("nightly", "etc"))

@@ -140,6 +140,9 @@ func (r *Reconciler) conclude(ctx context.Context, host *v1alpha1.Host, facts *f
 		return ctrl.Result{}, err
 	}
 	base := host.DeepCopy()
+	if facts != nil && facts.set != nil && facts.set.Status.Agent != nil {
+		host.Status.Agent = facts.set.Status.Agent.DeepCopy()
+	}
 	again := r.setConditions(host, facts, err)
 	host.Status.ObservedGeneration = host.Generation
 	if wait := settles(base, host, facts, r.Clock.Now()); wait > 0 && err == nil {

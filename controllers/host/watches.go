@@ -161,7 +161,7 @@ var setChanged = predicate.Funcs{
 
 // acked leaves out the session's number and process: a reconnect to the same replica changes no condition.
 func acked(set *v1alpha1.ScheduleSet) *v1alpha1.ScheduleSetStatus {
-	status := &v1alpha1.ScheduleSetStatus{AppliedRevision: set.Status.AppliedRevision, Refusal: set.Status.Refusal, Duplicate: set.Status.Duplicate, NotAllowed: set.Status.NotAllowed}
+	status := &v1alpha1.ScheduleSetStatus{AppliedRevision: set.Status.AppliedRevision, Refusal: set.Status.Refusal, Duplicate: set.Status.Duplicate, NotAllowed: set.Status.NotAllowed, Agent: set.Status.Agent}
 	if c := set.Status.Connection; c != nil {
 		status.Connection = &v1alpha1.Connection{Gateway: c.Gateway, DisconnectedTime: c.DisconnectedTime}
 	}

@@ -79,6 +79,11 @@ func (o *Objects) Set(object any) (any, error) {
 	if c := set.Status.Connection; c != nil {
 		c.Gateway = o.once(c.Gateway)
 	}
+	if a := set.Status.Agent; a != nil {
+		for _, text := range []*string{&a.Version, &a.ResticVersion, &a.OS, &a.Arch} {
+			*text = o.once(*text)
+		}
+	}
 	for _, revision := range []*string{&set.Status.AppliedRevision, &set.Status.OfferedRevision} {
 		if *revision == set.Spec.Revision {
 			*revision = set.Spec.Revision // the same copy

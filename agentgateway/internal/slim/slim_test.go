@@ -21,6 +21,7 @@ func set(name string) *v1alpha1.ScheduleSet {
 			Schedules: []v1alpha1.ScheduleSetSchedule{{Name: string([]byte("nightly")), Suspended: true, SourceGroups: []string{string([]byte("etc"))}}},
 		},
 		Status: v1alpha1.ScheduleSetStatus{AppliedRevision: string([]byte("r1")), Connection: &v1alpha1.Connection{Gateway: string([]byte("gw-1")), Session: 4, Process: "p"},
+			Agent:   &v1alpha1.AgentStatus{Version: string([]byte("v1")), ResticVersion: string([]byte("0.19.1")), OS: "linux", Arch: "amd64", Hostname: name},
 			Refusal: &v1alpha1.Refusal{Revision: "r0"}, NotAllowed: []v1alpha1.NotAllowed{{What: "hooks"}}},
 	}
 }
@@ -62,6 +63,8 @@ func TestWhatManySetsSayIsThereOnce(t *testing.T) {
 		"group":    func(s *v1alpha1.ScheduleSet) string { return s.Spec.Groups[0].Name },
 		"schedule": func(s *v1alpha1.ScheduleSet) string { return s.Spec.Schedules[0].Name },
 		"fired":    func(s *v1alpha1.ScheduleSet) string { return s.Spec.Schedules[0].SourceGroups[0] },
+		"version":  func(s *v1alpha1.ScheduleSet) string { return s.Status.Agent.Version },
+		"restic":   func(s *v1alpha1.ScheduleSet) string { return s.Status.Agent.ResticVersion },
 		"gateway":  func(s *v1alpha1.ScheduleSet) string { return s.Status.Connection.Gateway },
 	} {
 		if unsafe.StringData(of(sets[0])) != unsafe.StringData(of(sets[1])) {
