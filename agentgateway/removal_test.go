@@ -137,7 +137,7 @@ func TestAFormerMachineDoesNotSpeakForTheHostThatHasItsName(t *testing.T) {
 	if got := w.getJob("now").Status; got.Phase != v1alpha1.JobPending || got.StartTime != nil || got.Result != nil {
 		t.Errorf("the job of the next machine is %+v", got)
 	}
-	if got := w.getHost().Status; got.Agent != nil || got.LastReport != nil || len(got.SourceGroups) != 0 {
+	if got := w.getHost().Status; got.LastReport != nil || len(got.SourceGroups) != 0 {
 		t.Errorf("the status of the next Host is %+v", got)
 	}
 
@@ -151,7 +151,7 @@ func TestAFormerMachineDoesNotSpeakForTheHostThatHasItsName(t *testing.T) {
 	link.ExpectEnd(wire.CodeHostRemoved)
 }
 
-func TestAHostThatIsMadeAgainHearsItsMachineAnew(t *testing.T) {
+func TestAHostThatIsMadeAgainKeepsTheSessionOfItsMachine(t *testing.T) {
 	w := newWorld(t)
 	w.publish("r1", nil)
 	gw := w.start("gw-1")
@@ -162,11 +162,14 @@ func TestAHostThatIsMadeAgainHearsItsMachineAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.publish("r2", nil) // of another Host, for the same machine
-	if end := link.ExpectEnd(wire.CodeBusy); !strings.Contains(end.Message, "made again") {
-		t.Errorf("the session ended with %v", end)
-	}
-	link = w.at(gw).Connect(t, 2)
 	if offer := testagent.Expect[*wire.SetOffer](link); offer.Revision != "r2" {
 		t.Errorf("offer is %+v", offer)
 	}
+	link.Send(&wire.SetAck{Revision: "r2", Applied: true})
+	w.eventually("the ack is written beside what the machine said of itself", func(context.Context) error {
+		if got := w.set().Status; got.AppliedRevision != "r2" || got.Agent == nil || got.Connection.Session != 1 {
+			return fmt.Errorf("status is %+v", got)
+		}
+		return nil
+	})
 }

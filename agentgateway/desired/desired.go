@@ -66,7 +66,6 @@ type Pusher struct {
 type sent struct {
 	link     Link
 	key      string // the signing key that the session was opened with
-	hostUID  string // of the Host that the machine spoke to when it connected; empty before its set was looked at
 	revision string
 	// tombstone: the set was one when it was looked at last.
 	tombstone bool
@@ -241,13 +240,6 @@ func (p *Pusher) mustEnd(set *v1alpha1.ScheduleSet, s *sent) *wire.Error {
 	}
 	if set.Spec.Host.Identity.SigningKey != s.key {
 		return removed(fmt.Sprintf("the identity of Host %s has changed", s.link.Host()))
-	}
-	if s.hostUID == "" {
-		s.hostUID = set.Spec.Host.UID
-	}
-	if set.Spec.Host.UID != s.hostUID {
-		// What the machine says of itself when it connects went to the Host before.
-		return &wire.Error{Code: wire.CodeBusy, RetryAfterSeconds: 1, Message: fmt.Sprintf("Host %s was deleted and made again, connect once more", s.link.Host())}
 	}
 	if c := set.Status.Connection; c != nil && c.Session > s.link.Counter() {
 		return &wire.Error{Code: wire.CodeSuperseded, Message: "a newer connection of this host took over"}

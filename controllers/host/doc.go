@@ -45,7 +45,8 @@
 //
 // # Who writes status
 //
-// Patches hold what changed here and nothing else, so status.maintenance (another reconciler) and what the gateway reports are never written back.
+// Patches hold what changed here and nothing else, so status.maintenance (another reconciler) and what the gateway reports are never written back. What the agent said of itself when it
+// connected, the gateway writes to the set with the connection; status.agent is a copy of it.
 //
 // # What costs how much
 //

@@ -64,6 +64,7 @@ func (h *harness) connect(name string, acked bool) {
 	h.t.Helper()
 	changeStatus(h, h.set(name), func(s *v1alpha1.ScheduleSet) {
 		s.Status.Connection = &v1alpha1.Connection{Gateway: "g", Session: 7, Process: "p", ConnectedTime: metav1.Now()}
+		s.Status.Agent = &v1alpha1.AgentStatus{Version: "v1"}
 		if acked {
 			s.Status.AppliedRevision = s.Spec.Revision
 		}
@@ -241,8 +242,8 @@ func TestAHostThatComesBackWithItsMachineIsPublishedAgain(t *testing.T) {
 				t.Errorf("owners %v", object.OwnerReferences)
 			}
 			h.wantCondition("web-1", "Ready", "True Published")
-			if name != "when the tombstone is gone" && object.Status.Connection == nil {
-				t.Error("the session was forgotten")
+			if name != "when the tombstone is gone" && (object.Status.Connection == nil || h.host("web-1").Status.Agent == nil) {
+				t.Error("the session was forgotten, or what the machine said of itself")
 			}
 
 			t.Log("and it can be removed again, by another tombstone")
@@ -272,6 +273,9 @@ func TestAHostThatComesBackWithAnotherMachineTellsTheFirstOne(t *testing.T) {
 	h.wantCondition("web-1", "Ready", "False NotPublished", "earlier Host")
 	h.wantCondition("web-1", "Connected", "False NeverConnected")
 	h.wantCondition("web-1", "ScheduleSetApplied", "False NotPublished")
+	if said := h.host("web-1").Status.Agent; said != nil {
+		t.Errorf("the former machine said %+v, not the next one", said)
+	}
 	h.connect("web-1", true)
 	h.run("web-1")
 	h.bundle("web-1", next)
@@ -310,6 +314,9 @@ func TestAHostThatComesBackWithoutAMachineLeavesTheTombstone(t *testing.T) {
 	h.tombstone("web-1", former)
 	h.wantCondition("web-1", "Ready", "True Accepted", "waiting for the machine to enrol")
 	h.wantCondition("web-1", "Connected", "False NeverConnected")
+	if said := h.host("web-1").Status.Agent; said != nil {
+		t.Errorf("the former machine said %+v, and there is no other yet", said)
+	}
 	h.writes = 0
 	if h.run("web-1"); h.writes != 0 {
 		t.Errorf("%d writes while it waits", h.writes)

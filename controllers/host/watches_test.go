@@ -95,6 +95,7 @@ func TestWhichChangesOfASetAreLookedAt(t *testing.T) {
 		{"its spec, which nobody else may write", func(s *v1alpha1.ScheduleSet) { s.Generation++ }, true},
 		{"an ack", func(s *v1alpha1.ScheduleSet) { s.Status.AppliedRevision = "r1" }, true},
 		{"what its owner does not allow", func(s *v1alpha1.ScheduleSet) { s.Status.NotAllowed = []v1alpha1.NotAllowed{{What: "hooks"}} }, true},
+		{"what the agent says of itself", func(s *v1alpha1.ScheduleSet) { s.Status.Agent = &v1alpha1.AgentStatus{Version: "v1"} }, true},
 		{"an offer", func(s *v1alpha1.ScheduleSet) { s.Status.OfferedRevision = "r1" }, false},
 		{"a session on another replica", session("g2", 2), true},
 		{"a reconnect to the same replica", session("g1", 2), false},

@@ -185,7 +185,7 @@ func TestGatewayWritesWhatMachinesReportAndNothingElse(t *testing.T) {
 		object *unstructured.Unstructured
 		status string
 	}{
-		{"what an agent says of itself", h, `{"agent":{"version":"1"}}`},
+		{"what an agent says of itself, as a gateway of before writes it", h, `{"agent":{"version":"1"}}`},
 		{"the size of a repository", h, `{"repository":{"state":"Ready","time":"2026-01-01T00:00:00Z","lockPresent":true,"stats":{"time":"2026-01-01T00:00:00Z","listedTime":"2026-01-01T00:00:00Z","snapshots":3,"restoreBytes":7}}}`},
 		{"a wish to be enrolled", h, `{"enrollmentRequest":{"tokenIDHash":"a","signingKey":"b","sealingKey":"c","proof":"d","receivedAt":"2026-01-01T00:00:00Z"}}`},
 		{"the phase of a job", j, `{"phase":"Dispatched","dispatchTime":"2026-01-01T00:00:00Z"}`},

@@ -32,11 +32,15 @@ func storm(w *world) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	patches, err := w.barePatches()
+	patches, err := w.barePatches(usual)
 	if err != nil {
 		return nil, err
 	}
 	bareServed, err := used.ofServer()
+	if err != nil {
+		return nil, err
+	}
+	same, err := w.unmanaged(1, func() (time.Duration, error) { return w.barePatches(unmanaged) })
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +96,7 @@ func storm(w *world) ([]row, error) {
 	}
 	slower := max(dials, patches)
 	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
-	r.note = fmt.Sprintf("dials %s, patches %s, %.2f× of both one after the other; sessions: %s; from the gateway's own start, which took %s", span(dials), span(patches), ratio(took, dials+patches), <-back, span(up.Sub(killed)))
+	r.note = fmt.Sprintf("dials %s, patches %s, %.2f× of both one after the other; patches of objects without managed fields, as ours are, take %s; sessions: %s; from the gateway's own start, which took %s", span(dials), span(patches), ratio(took, dials+patches), span(same), <-back, span(up.Sub(killed)))
 	server := row{what: "CPU of API server and etcd for it", ours: span(served).String(), baseline: span(bareServed).String(), ratio: ratio(served, bareServed)}
 	server.note = "baseline: the patches; with the watches that it serves"
 	m := within("gateway memory at its peak meanwhile", highest, steady, float64(highest)/float64(steady), 2)
@@ -159,10 +163,10 @@ func (w *world) bareDials() (took time.Duration, err error) {
 	return b.dial(w.ctx, w.count)
 }
 
-func (w *world) barePatches() (time.Duration, error) {
+func (w *world) barePatches(c copies) (time.Duration, error) {
 	began := time.Now()
 	err := concurrently(w.count, atOnce, func(i int) error {
-		_, err := w.bareStatus(w.ctx, usual, i)
+		_, err := w.bareStatus(w.ctx, c, i)
 		return err
 	})
 	return time.Since(began), err

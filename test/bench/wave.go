@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -65,11 +66,11 @@ func wave(w *world) ([]row, error) {
 	a, b := quantile(ours, 50), quantile(bare, 50)
 	r := within("a SourceGroup change for all, until applied in status", span(a), span(b), ratio(a, b), 1.3)
 	r.note = fmt.Sprintf("%.2f writes per Host; %.0f Hosts a second", float64(writes.Total())/float64(w.count), float64(w.count)/a.Seconds())
-	same, err := w.unmanagedWave(published, acknowledged)
+	same, err := w.unmanaged(waves, func() (time.Duration, error) { return w.bareWave(unmanaged, published, acknowledged) })
 	if err != nil {
 		return nil, err
 	}
-	r.note += fmt.Sprintf("; %.2f× of writes to objects without managed fields, as ours are: %s", ratio(a, same), span(same))
+	r.note += fmt.Sprintf("; bare writes to objects without managed fields, as ours are, take %s: %.2f×", span(same), ratio(a, same))
 	ofUs, ofBare := quantile(ourServer, 50), quantile(bareServer, 50)
 	server := row{what: "CPU of API server and etcd for it", ours: span(ofUs).String(), baseline: span(ofBare).String(), ratio: ratio(ofUs, ofBare)}
 	server.note = "with the watches that it serves"
@@ -110,24 +111,24 @@ func includes(a *swarm.Agent, path string) bool {
 	return false
 }
 
-// unmanagedWave is what the writes would take if those of any client were as cheap as ours.
-func (w *world) unmanagedWave(specs, statuses int) (time.Duration, error) {
+// unmanaged is how long bare writes take to objects that are as cheap to write as ours.
+func (w *world) unmanaged(times int, write func() (time.Duration, error)) (time.Duration, error) {
 	if err := w.copySets(unmanaged); err != nil {
 		return 0, err
 	}
-	var took []time.Duration
-	for range waves {
+	var all []time.Duration
+	for range times {
 		if err := w.rest(); err != nil {
 			return 0, err
 		}
-		d, err := w.bareWave(unmanaged, specs, statuses)
+		took, err := write()
 		if err != nil {
 			return 0, err
 		}
-		w.logf("bare writes to objects without managed fields took %s", span(d))
-		took = append(took, d)
+		w.logf("bare writes to objects without managed fields took %s", span(took))
+		all = append(all, took)
 	}
-	return quantile(took, 50), w.removeCopies(unmanaged)
+	return quantile(all, 50), errors.Join(w.removeCopies(unmanaged), w.rest())
 }
 
 // bareWave makes as many writes of the two sorts.

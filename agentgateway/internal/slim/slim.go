@@ -20,7 +20,8 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 )
 
-// maxTexts bounds the texts that are kept once; names of groups, schedules, namespaces and replicas are far fewer.
+// maxTexts bounds the texts that are kept once; names of groups, schedules, namespaces and replicas, and versions, are far fewer. A machine that says ever new versions only costs
+// others the sharing of what comes later.
 const maxTexts = 10_000
 
 // Objects slims ScheduleSets and keeps once what many of them say. The zero value is ready. Safe for concurrent use.
