@@ -263,7 +263,7 @@ func (f *fixture) jobs(ctx context.Context) ([]v1alpha1.HostJob, error) {
 	return list.Items, nil
 }
 
-// open waits until exactly one job has not ended: of this operation, on this host. The controllers have been told so by
+// open waits until exactly one job has not ended: of this operation, on this host. Whoever made it has been told so by
 // then: a stop that cut the answer off would have the create in the audit log as a failed one.
 func (f *fixture) open(o maintenance.Operation, target string) *v1alpha1.HostJob {
 	f.t.Helper()
@@ -277,7 +277,7 @@ func (f *fixture) open(o maintenance.Operation, target string) *v1alpha1.HostJob
 		if len(open) != 1 || open[0].Spec.Kind != o.Kind() || open[0].TargetName() != target {
 			return fmt.Errorf("there are %s", described(open))
 		}
-		if !slices.Contains(f.created(), open[0].Name) {
+		if !slices.Contains(f.creates(""), open[0].Name) {
 			return fmt.Errorf("%s is there, and its create is not answered yet", open[0].Name)
 		}
 		found = &open[0]
@@ -354,13 +354,19 @@ func (f *fixture) gone(name string) {
 // created are the names of the HostJobs that the controllers created in this test, also those that are deleted.
 func (f *fixture) created() []string {
 	f.t.Helper()
+	return f.creates(account)
+}
+
+// creates are the names of the HostJobs that a user created, or anybody.
+func (f *fixture) creates(user string) []string {
+	f.t.Helper()
 	entries, _, err := f.cp.AuditSince(f.began)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsWrite() && e.Verb == "create" && e.Resource == "hostjobs" && e.Namespace == f.namespace && e.User == account {
+		if e.IsWrite() && e.Verb == "create" && e.Resource == "hostjobs" && e.Namespace == f.namespace && (user == "" || e.User == user) {
 			names = append(names, e.Name)
 		}
 	}
