@@ -137,7 +137,7 @@ func TestAFormerMachineDoesNotSpeakForTheHostThatHasItsName(t *testing.T) {
 	if got := w.getJob("now").Status; got.Phase != v1alpha1.JobPending || got.StartTime != nil || got.Result != nil {
 		t.Errorf("the job of the next machine is %+v", got)
 	}
-	if got := w.getHost().Status; got.LastReport != nil || len(got.SourceGroups) != 0 {
+	if got := w.getHost().Status; got.Agent != nil || got.LastReport != nil || len(got.SourceGroups) != 0 {
 		t.Errorf("the status of the next Host is %+v", got)
 	}
 

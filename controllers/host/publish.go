@@ -126,6 +126,13 @@ func (r *Reconciler) write(ctx context.Context, host *v1alpha1.Host, f *facts, s
 	return nil
 }
 
+// updateSet writes a set over the one that was read, and has the API server forget who owns which of its fields: nobody applies sets, and to keep that up to date is a
+// good part of what a write costs (ADR 0040).
+func (r *Reconciler) updateSet(ctx context.Context, set *v1alpha1.ScheduleSet) error {
+	set.ManagedFields = []metav1.ManagedFieldsEntry{{}} // one empty entry; none would leave them as they are
+	return r.Client.Update(ctx, set, client.FieldOwner(v1alpha1.ManagerControllers))
+}
+
 // nextSerial is the time in µs, or one more than the last when the clock was set back.
 func (r *Reconciler) nextSerial(last *v1alpha1.ScheduleSet) int64 {
 	now := r.Clock.Now().UnixMicro()
