@@ -206,9 +206,7 @@ func TestACredentialSecretThatCannotBeUsedIsNamed(t *testing.T) {
 		w.hostCondition(name, v1alpha1.ConditionReady, metav1.ConditionFalse, test.contains...)
 	}
 	// It heals by itself once the Secret is right.
-	var secret corev1.Secret
-	w.must(w.Get(t.Context(), keyOf(w.ns, "not-labeled-repo"), &secret))
-	secret.Labels = map[string]string{v1alpha1.LabelCredentials: "true"}
-	w.must(w.Update(t.Context(), &secret))
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "not-labeled-repo"}}
+	w.must(w.change(secret, func() { secret.Labels = map[string]string{v1alpha1.LabelCredentials: "true"} }))
 	w.hostCondition("not-labeled", v1alpha1.ConditionReady, metav1.ConditionTrue)
 }

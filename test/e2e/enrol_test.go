@@ -76,8 +76,7 @@ func (w *world) expired() {
 	w.stopController()
 	host := w.mustHost("late")
 	past := metav1.NewTime(time.Now().Add(-time.Minute))
-	host.Status.Enrollment.ExpiresAt = &past
-	w.must(w.Status().Update(w.Context(), host))
+	w.changeStatus(host, func() { host.Status.Enrollment.ExpiresAt = &past })
 	a, err := w.NewMachine(stack.Machine{Namespace: w.ns, Host: "late"})
 	w.must(err)
 	if err := w.RunEnroll(w.Context(), a, line); err == nil || !strings.Contains(a.EnrollOutput, "has expired") {

@@ -100,16 +100,6 @@ func TestAnAgentFollowsEveryChangeOfASchedule(t *testing.T) {
 	}
 }
 
-// change updates an object with retries on conflicts.
-func (w *world) change(object client.Object, edit func()) error {
-	if err := w.Get(w.Context(), client.ObjectKeyFromObject(object), object); err != nil {
-		return err
-	}
-	base := object.DeepCopyObject().(client.Object)
-	edit()
-	return w.Patch(w.Context(), object, client.MergeFrom(base))
-}
-
 // applied waits until every host of a Schedule has acked it in its present generation.
 func (w *world) applied(schedule *v1alpha1.Schedule) {
 	w.Helper()

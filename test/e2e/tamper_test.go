@@ -159,9 +159,10 @@ func TestAForgedReplayedOrExpiredCommandIsRefused(t *testing.T) {
 	// The very same command again: the job has ended, so it is put back to Pending, as a lying gateway would.
 	w.must(w.Get(t.Context(), keyOf(w.ns, "first"), first))
 	snapshots := first.Status.Result.Backup.SnapshotID
-	first.Status.Phase = v1alpha1.JobPending
-	first.Status.Result, first.Status.CompletionTime = nil, nil
-	w.must(w.Status().Update(t.Context(), first))
+	w.changeStatus(first, func() {
+		first.Status.Phase = v1alpha1.JobPending
+		first.Status.Result, first.Status.CompletionTime = nil, nil
+	})
 	again := w.phase("first", v1alpha1.JobSucceeded)
 	if got := again.Status.Result.Backup.SnapshotID; got != snapshots {
 		t.Errorf("the replay gave snapshot %s, want the result of the one run again: %s", got, snapshots)
@@ -173,9 +174,7 @@ func TestAForgedReplayedOrExpiredCommandIsRefused(t *testing.T) {
 func (w *world) plant(name string, command *v1alpha1.SignedDocument) {
 	w.Helper()
 	job := w.backup(name, "one", "data")
-	job.Status.Phase = v1alpha1.JobPending
-	job.Status.Command = command
-	w.must(w.Status().Update(w.Context(), job))
+	w.changeStatus(job, func() { job.Status.Phase, job.Status.Command = v1alpha1.JobPending, command })
 }
 
 func (w *world) commandRefused(reason wire.RefusalReason) {
@@ -193,8 +192,7 @@ func (w *world) commandRefused(reason wire.RefusalReason) {
 func (w *world) publish(host string, edit func(*v1alpha1.ScheduleSetSpec)) {
 	w.Helper()
 	set := w.scheduleSet(w.Context(), host)
-	edit(&set.Spec)
-	w.must(w.Update(w.Context(), set))
+	w.must(w.change(set, func() { edit(&set.Spec) }))
 }
 
 // sealedByAStranger seals a credential to the machine, as anybody can who knows its public key.

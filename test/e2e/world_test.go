@@ -59,6 +59,34 @@ func (w *world) create(objects ...client.Object) {
 	}
 }
 
+// change edits an object as it is now. A merge patch conflicts with nobody: the controllers and the gateway write
+// to the same objects, and what a killed one had sent may be stored after its end.
+func (w *world) change(object client.Object, edit func()) error {
+	base, err := w.edited(object, edit)
+	if err != nil {
+		return err
+	}
+	return w.Patch(w.Context(), object, client.MergeFrom(base))
+}
+
+// changeStatus is change for what the controllers or the gateway would have written.
+func (w *world) changeStatus(object client.Object, edit func()) {
+	w.Helper()
+	base, err := w.edited(object, edit)
+	w.must(err)
+	w.must(w.Status().Patch(w.Context(), object, client.MergeFrom(base)))
+}
+
+// edited reads an object, changes it here, and gives it as it was.
+func (w *world) edited(object client.Object, edit func()) (base client.Object, err error) {
+	if err := w.Get(w.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+		return nil, err
+	}
+	base = object.DeepCopyObject().(client.Object)
+	edit()
+	return base, nil
+}
+
 // hostOption changes a Host before it is created.
 type hostOption func(*v1alpha1.Host, *corev1.Secret)
 
