@@ -12,7 +12,7 @@ import (
 
 // maxArrivals bounds the connections that are not a session yet: in the TLS handshake, in an HTTP request, idle. Each costs some 45 KB, and
 // nobody had to prove anything for it.
-const maxArrivals = 4096
+const maxArrivals = 3584
 
 // arrivals is a listener that closes what is over a bound at once, so that connections which never become a session cost bounded memory.
 type arrivals struct {

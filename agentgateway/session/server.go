@@ -73,7 +73,7 @@ type Options struct {
 	Idle time.Duration
 	// WriteTimeout bounds one frame. Default 30 s.
 	WriteTimeout time.Duration
-	// MaxConnections bounds all connections. Default 20,000. MaxHandshakes bounds those that have not proved yet who they are. Default 512.
+	// MaxConnections bounds all connections. Default 20,000. MaxHandshakes bounds those that have not proved yet who they are. Default 1,024.
 	MaxConnections int
 	MaxHandshakes  int
 	// ConnectRate is the number of attempts per second that are looked at, ConnectBurst at once. Default 1,000 and 2,000.
@@ -91,7 +91,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.Idle, wire.OfflineAfter)
 	setDefault(&o.WriteTimeout, 30*time.Second)
 	setDefault(&o.MaxConnections, 20_000)
-	setDefault(&o.MaxHandshakes, 512)
+	setDefault(&o.MaxHandshakes, 1024)
 	setDefault(&o.ConnectRate, 1000)
 	setDefault(&o.ConnectBurst, 2000)
 	setDefault(&o.MinProtocol, wire.MinProtocol)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +13,17 @@ import (
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
 	"github.com/restic-manager/restic-manager/test/swarm"
 )
+
+// storms is how often the return and its baselines are measured, in turn: a collection of the API server's garbage falls into one of some returns, and takes a part of it.
+const storms = 3
+
+// comeback is what one return took, and what its baselines did just before.
+type comeback struct {
+	dials, patches, bareServed time.Duration
+	took, served, start        time.Duration
+	sessions                   string
+	peak, steady               size
+}
 
 // storm measures the return of the whole fleet after every gateway was killed: until all agents are connected and current, and status says so; against the
 // slower of as many bare TLS dials and as many bare patches of a status.
@@ -24,84 +37,127 @@ func storm(w *world) ([]row, error) {
 			return nil, err
 		}
 	}
-	dials, err := w.bareDials()
+	var all []comeback
+	for range storms {
+		c := comeback{}
+		if err := w.bareReturn(&c); err != nil {
+			return nil, err
+		}
+		if err := w.killed(&c); err != nil {
+			return nil, err
+		}
+		if err := w.rest(); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	same, err := w.unmanaged(storms, func() (time.Duration, error) { return w.barePatches(unmanaged) })
 	if err != nil {
 		return nil, err
+	}
+	return comebacks(all, same), nil
+}
+
+// comebacks is the table of some returns: medians. same is what patches of objects without managed fields take.
+func comebacks(all []comeback, same time.Duration) []row {
+	middle := func(of func(comeback) time.Duration) time.Duration {
+		var each []time.Duration
+		for _, c := range all {
+			each = append(each, of(c))
+		}
+		return quantile(each, 50)
+	}
+	took := middle(func(c comeback) time.Duration { return c.took })
+	dials := middle(func(c comeback) time.Duration { return c.dials })
+	patches := middle(func(c comeback) time.Duration { return c.patches })
+	var each []string
+	for _, c := range all {
+		each = append(each, fmt.Sprintf("%s (%.2f×)", span(c.took), ratio(c.took, max(c.dials, c.patches))))
+	}
+	slower, last := max(dials, patches), all[len(all)-1]
+	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
+	r.note = fmt.Sprintf("each: %s; dials %s, patches %s, %.2f× of both one after the other; patches of objects without managed fields, as ours are, take %s: %.2f×; sessions of the last: %s; from the gateway's own start, which took %s",
+		strings.Join(each, ", "), span(dials), span(patches), ratio(took, dials+patches), span(same), ratio(took, same), last.sessions, span(last.start))
+	served := middle(func(c comeback) time.Duration { return c.served })
+	bareServed := middle(func(c comeback) time.Duration { return c.bareServed })
+	server := row{what: "CPU of API server and etcd for it", ours: span(served).String(), baseline: span(bareServed).String(), ratio: ratio(served, bareServed)}
+	server.note = "baseline: the patches; with the watches that it serves"
+	worst := slices.MaxFunc(all, func(a, b comeback) int {
+		return cmp.Compare(float64(a.peak)/float64(a.steady), float64(b.peak)/float64(b.steady))
+	})
+	m := within("gateway memory at its peak meanwhile", worst.peak, worst.steady, float64(worst.peak)/float64(worst.steady), 2)
+	m.note = "baseline: the same fleet at rest"
+	return []row{r, server, m}
+}
+
+// bareReturn measures the baselines.
+func (w *world) bareReturn(c *comeback) (err error) {
+	if c.dials, err = w.bareDials(); err != nil {
+		return err
 	}
 	used, err := w.shares()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	patches, err := w.barePatches(usual)
+	if c.patches, err = w.barePatches(usual); err != nil {
+		return err
+	}
+	c.bareServed, err = used.ofServer()
+	return err
+}
+
+// killed kills every gateway, starts them again and waits until all agents are back.
+func (w *world) killed(c *comeback) (err error) {
+	if c.steady, err = total(w.gatewayPIDs(), resident); err != nil {
+		return err
+	}
+	used, err := w.shares()
 	if err != nil {
-		return nil, err
-	}
-	bareServed, err := used.ofServer()
-	if err != nil {
-		return nil, err
-	}
-	same, err := w.unmanaged(1, func() (time.Duration, error) { return w.barePatches(unmanaged) })
-	if err != nil {
-		return nil, err
-	}
-	steady, err := total(w.gatewayPIDs(), resident)
-	if err != nil {
-		return nil, err
-	}
-	if used, err = w.shares(); err != nil {
-		return nil, err
+		return err
 	}
 	mark, err := w.CP.AuditMark()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	before := w.fleet.Counts()
 	killed := time.Now()
 	for _, g := range w.Replicas {
 		if err := g.Kill(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, g := range w.Replicas {
 		if err := g.Start(w.ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	up := time.Now()
+	c.start = up.Sub(killed)
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	want := before.Sessions + int64(w.count)
 	back := w.watchReturn(ctx, up, before.Sessions)
 	if err := w.fleet.Wait(ctx, "all agents are back", func(a *swarm.Agent) bool { return a.Connected() && a.Idle() }); err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.poll(ctx, "status of all connections", func() (string, error) { return w.notBack(ctx, killed, want) }); err != nil {
-		return nil, err
+		return err
 	}
-	took := time.Since(up)
-	served, err := used.ofServer()
-	if err != nil {
-		return nil, err
+	c.took = time.Since(up)
+	if c.served, err = used.ofServer(); err != nil {
+		return err
 	}
 	requests, err := w.requests(mark)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.logf("requests of the operator: %s", requests)
-	w.logf("the return took %s (CPU: %s); why there was no session: %v", span(took), used, w.fleet.Endings())
+	w.logf("the return took %s after %s of bare patches (CPU: %s); dials %d; why there was no session, ever: %v", span(c.took), span(c.patches), used,
+		w.fleet.Counts().Dials-before.Dials, w.fleet.Endings())
 	cancel()
-	highest, err := total(w.gatewayPIDs(), peak)
-	if err != nil {
-		return nil, err
-	}
-	slower := max(dials, patches)
-	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
-	r.note = fmt.Sprintf("dials %s, patches %s, %.2f× of both one after the other; patches of objects without managed fields, as ours are, take %s; sessions: %s; from the gateway's own start, which took %s", span(dials), span(patches), ratio(took, dials+patches), span(same), <-back, span(up.Sub(killed)))
-	server := row{what: "CPU of API server and etcd for it", ours: span(served).String(), baseline: span(bareServed).String(), ratio: ratio(served, bareServed)}
-	server.note = "baseline: the patches; with the watches that it serves"
-	m := within("gateway memory at its peak meanwhile", highest, steady, float64(highest)/float64(steady), 2)
-	m.note = "baseline: the same fleet at rest"
-	return []row{r, server, m}, nil
+	c.sessions = <-back
+	c.peak, err = total(w.gatewayPIDs(), peak)
+	return err
 }
 
 // watchReturn tells, when ctx ends, after how long how many sessions had begun.
