@@ -86,7 +86,7 @@ func TestACertificateThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait(ctx) }()
 	for range 3 {
-		env.Eventually(t, 10*time.Second, "it waits", func(context.Context) error {
+		env.Eventually(t, time.Minute, "it waits", func(context.Context) error {
 			if !clock.HasWaiters() {
 				return errors.New("not yet")
 			}
@@ -99,7 +99,7 @@ func TestACertificateThatIsNotThereYetIsWaitedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	env.Eventually(t, 10*time.Second, "it goes on", func(context.Context) error {
+	env.Eventually(t, time.Minute, "it goes on", func(context.Context) error {
 		clock.Step(recheck)
 		select {
 		case err := <-ended:

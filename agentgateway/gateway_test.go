@@ -113,18 +113,20 @@ func TestAnAgentGetsItsSetItsJobsAndItsVerdicts(t *testing.T) {
 func TestAReconnectCostsOneWriteAndIdlenessNone(t *testing.T) {
 	w := newWorld(t)
 	w.publish("r1", nil)
-	gw := w.start("gw-1")
+	gw := w.start("gw-1", soonOffline)
 	w.ready(gw, "r1")
 	m := w.at(gw)
 	m.Change = func(b *wire.HelloBody) { b.AppliedRevision = "r1" }
 	first := m.Connect(t, 1)
+	first.KeepAlive()
 	mark, err := w.cp.AuditMark()
 	if err != nil {
 		t.Fatal(err)
 	}
 	link := m.Connect(t, 2)
+	link.KeepAlive()
 	first.ExpectEnd(wire.CodeSuperseded)
-	beat(t, link)
+	settle()
 	// The set that the agent has is not sent again: the next message is the answer to a fire.
 	fire := &wire.Fire{JobID: "made-up", Schedule: "s", SourceGroup: "g", Nominal: "2026-03-29T02:30", Revision: "r1"}
 	link.Send(fire)
@@ -146,16 +148,8 @@ func TestAReconnectCostsOneWriteAndIdlenessNone(t *testing.T) {
 	})
 }
 
-// beat sends heartbeats for longer than a host may be silent, in which time the departure of an older session is settled too.
-func beat(t *testing.T, link *testagent.Link) {
-	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for range int((offlineAfter + time.Second) / (100 * time.Millisecond)) {
-		<-tick.C
-		link.Send(&wire.Heartbeat{})
-	}
-}
+// settle waits for longer than a host may be silent, in which time the departure of an older session is settled too.
+func settle() { time.Sleep(offlineAfter + time.Second) }
 
 // writes are those of the gateways since a mark, but for Leases.
 func (w *world) writes(mark env.AuditMark) []env.AuditEntry {
@@ -176,15 +170,17 @@ func (w *world) writes(mark env.AuditMark) []env.AuditEntry {
 func TestAnAgentMovesBetweenReplicas(t *testing.T) {
 	w := newWorld(t)
 	w.publish("r1", nil)
-	one, two := w.start("gw-1"), w.start("gw-2")
+	one, two := w.start("gw-1", soonOffline), w.start("gw-2", soonOffline)
 	w.ready(one, "r1")
 	w.ready(two, "r1")
 	first := w.at(one).Connect(t, 1)
+	first.KeepAlive()
 	testagent.Expect[*wire.SetOffer](first)
 	job := w.job("now")
 	testagent.Expect[*wire.CommandRun](first)
 
 	second := w.at(two).Connect(t, 2)
+	second.KeepAlive()
 	first.ExpectEnd(wire.CodeSuperseded) // told by the ScheduleSet alone
 	if offer := testagent.Expect[*wire.SetOffer](second); offer.Revision != "r1" {
 		t.Errorf("offer is %+v", offer)
@@ -201,7 +197,7 @@ func TestAnAgentMovesBetweenReplicas(t *testing.T) {
 	}
 
 	// The older replica's clean-up, and its end, do not touch the newer connection.
-	beat(t, second)
+	settle()
 	one.stop()
 	if c := w.set().Status.Connection; c.Gateway != "gw-2" || c.Session != 2 || c.DisconnectedTime != nil {
 		t.Errorf("connection is %+v", c)

@@ -28,10 +28,13 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(env.Main(m)) }
 
-const (
-	patience     = 30 * time.Second
-	offlineAfter = 2 * time.Second
-)
+// patience is also how long an agent may be silent: those of most tests send no heartbeats.
+const patience = time.Minute
+
+// offlineAfter is how long an agent may be silent where that is what a test is about.
+const offlineAfter = 2 * time.Second
+
+func soonOffline(o *Options) { o.OfflineAfter = offlineAfter }
 
 // world is one namespace with one Host, and what the gateways of a test share.
 type world struct {
@@ -118,7 +121,7 @@ func (w *world) start(instance string, changes ...func(*Options)) *replica {
 	}
 	listener, metrics, health := listen(), listen(), listen()
 	o := Options{Config: w.config, Namespace: system, Instance: instance, Listener: listener, Metrics: metrics, Health: health,
-		OfflineAfter: offlineAfter, Heartbeat: time.Second, DrainSpread: time.Nanosecond,
+		OfflineAfter: patience, Heartbeat: time.Second, DrainSpread: time.Nanosecond,
 		Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	pair, err := tls.LoadX509KeyPair(w.leaf.CertFile, w.leaf.KeyFile)
 	if err != nil {

@@ -197,7 +197,7 @@ func pidOf(t *testing.T, line string) int {
 // gone waits until a process was ended; one that nobody has reaped yet is a zombie.
 func gone(t *testing.T, pid int) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for time.Now().Before(deadline) {

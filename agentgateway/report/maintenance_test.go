@@ -233,7 +233,7 @@ func TestAttemptsAreShownAtOnce(t *testing.T) {
 	for attempt := range int64(3) {
 		message := fmt.Sprintf("attempt %d of 5 at 12:03: locked", attempt+1)
 		take(t, st, &wire.JobProgress{Job: ref, Retrying: message, Attempt: attempt + 1})
-		env.Eventually(t, 20*time.Second, message, func(context.Context) error {
+		env.Eventually(t, time.Minute, message, func(context.Context) error {
 			got := f.getJob("prune").Status
 			if got.Progress == nil || got.Progress.Retrying != message {
 				return fmt.Errorf("progress is %+v", got.Progress)

@@ -27,7 +27,7 @@ func TestAHostThatReportsWithoutEndWaitsForItself(t *testing.T) {
 		take(t, st, backup(seq+3, nil))
 	}
 	p.ack(t)
-	env.Eventually(t, 20*time.Second, "the fourth report to wait", func(context.Context) error {
+	env.Eventually(t, time.Minute, "the fourth report to wait", func(context.Context) error {
 		if !f.clock.HasWaiters() {
 			return errors.New("nothing waits")
 		}

@@ -241,7 +241,7 @@ func TestAHostJobFromDispatchToResult(t *testing.T) {
 	take(t, st, &wire.JobStarted{Job: ref, StartedAt: start})
 	expect := func(what string, ok func(*v1alpha1.HostJobStatus) bool) {
 		t.Helper()
-		env.Eventually(t, 20*time.Second, what, func(context.Context) error {
+		env.Eventually(t, time.Minute, what, func(context.Context) error {
 			if status := f.getJob("now").Status; !ok(&status) {
 				return fmt.Errorf("status is %+v", status)
 			}
@@ -419,7 +419,7 @@ func TestReportsAreAckedInOrderAndOnlyWhenTheyAreStored(t *testing.T) {
 		if len(p.sent) != 0 {
 			t.Fatal("a report was acked that is not stored")
 		}
-		env.Eventually(t, 10*time.Second, "the stream waits for its retry", func(context.Context) error {
+		env.Eventually(t, time.Minute, "the stream waits for its retry", func(context.Context) error {
 			if !f.clock.HasWaiters() {
 				return errors.New("not yet")
 			}
@@ -454,7 +454,7 @@ func TestAStreamStopsAtTheFirstReportOfANewerSession(t *testing.T) {
 		if e.Code != wire.CodeSuperseded {
 			t.Errorf("closed with %v", e)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the older session goes on")
 	}
 	if got := f.getHost().Status.LastReport; got != nil || len(p.sent) != 0 {

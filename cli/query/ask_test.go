@@ -21,7 +21,7 @@ import (
 	"github.com/restic-manager/restic-manager/test/collector"
 )
 
-// hurried is a clock by which every pause is a thousandth of what it is, and every deadline with an impatient one a hundredth.
+// hurried is a clock by which every pause is a thousandth of what it is, and every deadline with an impatient one a tenth.
 type hurried struct {
 	clock.RealClock
 	impatient bool
@@ -30,7 +30,7 @@ type hurried struct {
 func (hurried) After(d time.Duration) <-chan time.Time { return time.After(d / 1000) }
 func (c hurried) AfterFunc(d time.Duration, f func()) clock.Timer {
 	if c.impatient {
-		d /= 100
+		d /= 10
 	}
 	return c.RealClock.AfterFunc(d, f)
 }

@@ -163,6 +163,10 @@ func TestTheProgramLeadsAndEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	env.Eventually(t, time.Minute, "the API server knows the permissions", func(ctx context.Context) error {
+		_, err := cp.Kubectl(ctx, "auth", "can-i", "list", "hosts.backup.restic-manager.io", "--as=system:serviceaccount:"+namespace+":restic-manager-controller")
+		return err
+	})
 	port, err := env.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +187,7 @@ func TestTheProgramLeadsAndEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- command.ExecuteContext(ctx) }()
 
-	env.Eventually(t, 30*time.Second, "the program is ready", func(ctx context.Context) error {
+	env.Eventually(t, time.Minute, "the program is ready", func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+probe+"/readyz", nil)
 		if err != nil {
 			return err
@@ -208,13 +212,13 @@ func TestTheProgramLeadsAndEnds(t *testing.T) {
 		}
 		return *lease.Spec.HolderIdentity, nil
 	}
-	env.Eventually(t, 30*time.Second, "it leads", func(ctx context.Context) error {
+	env.Eventually(t, time.Minute, "it leads", func(ctx context.Context) error {
 		if name, err := holder(ctx); err != nil || name == "" {
 			return fmt.Errorf("holder %q, %w", name, err)
 		}
 		return nil
 	})
-	env.Eventually(t, 30*time.Second, "it reconciles", func(ctx context.Context) error {
+	env.Eventually(t, time.Minute, "it reconciles", func(ctx context.Context) error {
 		namespaceOfHost := "default"
 		const host = `{"apiVersion":"backup.restic-manager.io/v1alpha1","kind":"Host","metadata":{"name":"program-test"},` +
 			`"spec":{"repository":{"url":"/srv/restic","credentialsSecretRef":{"name":"none"}}}}`
@@ -228,7 +232,7 @@ func TestTheProgramLeadsAndEnds(t *testing.T) {
 		return nil
 	})
 
-	env.Eventually(t, 30*time.Second, "its webhook answers", func(ctx context.Context) error { return stack.WebhookAnswers(ctx, cp) })
+	env.Eventually(t, time.Minute, "its webhook answers", func(ctx context.Context) error { return stack.WebhookAnswers(ctx, cp) })
 
 	cancel()
 	if err := <-ended; err != nil {

@@ -127,8 +127,10 @@ func TestAFinishedJobIsDeletedOnlyAfterItsResultIsWritten(t *testing.T) {
 	f.start()
 	f.record("web-1", maintenance.Forget, "the result is written", func(s *v1alpha1.OperationStatus) bool { return s.Result == v1alpha1.ResultSucceeded })
 	f.read(forget.Name, forget)
+	f.stop()
 	f.connect("web-1", false) // nothing is due on it, and the job is old enough an hour after its end
-	f.pass(2 * time.Minute)
+	f.clock.SetTime(f.clock.Now().Add(2 * time.Minute))
+	f.start()
 	f.gone(forget.Name)
 	f.record("web-1", maintenance.Forget, "the record stays", func(s *v1alpha1.OperationStatus) bool {
 		return s.Result == v1alpha1.ResultSucceeded && s.HostJob == forget.Name
@@ -170,8 +172,10 @@ func TestAnOfflineHostIsSkippedAndRunsOnceWhenItIsBack(t *testing.T) {
 	f.host("web-1")
 	f.create(everything("all", onlyForget))
 	f.planned("web-1", maintenance.Forget)
+	f.stop() // a look that began before would take it for connected still
 	f.connect("web-1", false)
-	f.pass(3 * time.Hour)
+	f.clock.SetTime(f.clock.Now().Add(3 * time.Hour))
+	f.start()
 	f.host("web-2") // the controller has looked at web-1 when it has planned for this one
 	f.planned("web-2", maintenance.Forget)
 	f.wantCreated(0)
@@ -274,8 +278,10 @@ func TestAJobOfPeopleBlocksAndIsRecorded(t *testing.T) {
 	f.create(everything("all", onlyForget))
 	f.planned("web-1", maintenance.Forget)
 	check := &v1alpha1.HostJob{ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Spec: v1alpha1.HostJobSpec{HostRef: v1alpha1.LocalReference{Name: "web-1"}, Kind: v1alpha1.HostJobCheck}}
+	f.stop() // the controller is to know of the job when the hour comes
 	f.create(check)
-	f.toTheHour()
+	f.clock.SetTime(f.clock.Now().Truncate(time.Hour).Add(time.Hour))
+	f.start()
 	f.host("web-2")
 	f.planned("web-2", maintenance.Forget)
 	f.open(maintenance.Check, "web-1")

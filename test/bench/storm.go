@@ -51,7 +51,7 @@ func storm(w *world) ([]row, error) {
 		}
 		all = append(all, c)
 	}
-	same, err := w.unmanaged(storms, func() (time.Duration, error) { return w.barePatches(unmanaged) })
+	same, err := w.withoutFields(storms, func() (time.Duration, error) { return w.barePatches(unmanaged) })
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func wave(w *world) ([]row, error) {
 	a, b := quantile(ours, 50), quantile(bare, 50)
 	r := within("a SourceGroup change for all, until applied in status", span(a), span(b), ratio(a, b), 1.3)
 	r.note = fmt.Sprintf("%.2f writes per Host; %.0f Hosts a second", float64(writes.Total())/float64(w.count), float64(w.count)/a.Seconds())
-	same, err := w.unmanaged(waves, func() (time.Duration, error) { return w.bareWave(unmanaged, published, acknowledged) })
+	same, err := w.withoutFields(waves, func() (time.Duration, error) { return w.bareWave(unmanaged, published, acknowledged) })
 	if err != nil {
 		return nil, err
 	}
@@ -111,8 +111,8 @@ func includes(a *swarm.Agent, path string) bool {
 	return false
 }
 
-// unmanaged is how long bare writes take to objects that are as cheap to write as ours.
-func (w *world) unmanaged(times int, write func() (time.Duration, error)) (time.Duration, error) {
+// withoutFields is how long bare writes take to objects that are as cheap to write as ours.
+func (w *world) withoutFields(times int, write func() (time.Duration, error)) (time.Duration, error) {
 	if err := w.copySets(unmanaged); err != nil {
 		return 0, err
 	}

@@ -311,8 +311,9 @@ func (w *world) enrolment(ctx context.Context) {
 	w.must(json.Unmarshal([]byte(body), &request))
 	w.must(w.Get(ctx, client.ObjectKeyFromObject(w.host), w.host))
 	expires := metav1.NewTime(time.Now().Add(time.Hour))
+	base := w.host.DeepCopy() // the gateway may be writing the result of the job before
 	w.host.Status.Enrollment = &v1alpha1.EnrollmentStatus{TokenIDHash: wire.TokenIDHash(request.TokenID), ExpiresAt: &expires}
-	w.must(w.Status().Update(ctx, w.host))
+	w.must(w.Status().Patch(ctx, w.host, client.MergeFrom(base)))
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/agent/v1/enroll", strings.NewReader(body))
 	w.must(err)
 	post.Header.Set("Content-Type", "application/json")

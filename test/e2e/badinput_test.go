@@ -140,7 +140,7 @@ func (w *world) resticCommand(host *v1alpha1.Host, password string, args ...stri
 	w.must(err)
 	var secret corev1.Secret
 	w.must(w.Get(w.Context(), keyOf(w.ns, host.CredentialsSecretName()), &secret))
-	command := exec.CommandContext(w.Context(), binary, append([]string{"--no-cache", "--cacert", w.CA.CertFile}, args...)...)
+	command := exec.CommandContext(w.Context(), binary, append([]string{"--no-cache", "--retry-lock=1m", "--cacert", w.CA.CertFile}, args...)...)
 	command.Env = []string{
 		"RESTIC_REPOSITORY=" + host.Spec.Repository.URL, "RESTIC_PASSWORD=" + password,
 		"RESTIC_REST_USERNAME=" + string(secret.Data["RESTIC_REST_USERNAME"]), "RESTIC_REST_PASSWORD=" + string(secret.Data["RESTIC_REST_PASSWORD"]),

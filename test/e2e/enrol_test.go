@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +75,12 @@ func (w *world) expired() {
 	w.host("late")
 	line, err := w.EnrollCommand(w.Context(), w.ns, "late")
 	w.must(err)
+	w.eventually("the token that the Secret has is in status too", func(context.Context) error {
+		if e := w.mustHost("late").Status.Enrollment; e == nil || e.TokenIDHash == "" || e.ExpiresAt == nil {
+			return fmt.Errorf("enrollment is %+v", e)
+		}
+		return nil
+	})
 	w.stopController()
 	host := w.mustHost("late")
 	past := metav1.NewTime(time.Now().Add(-time.Minute))

@@ -128,7 +128,7 @@ func TestExclusiveJobsOfOneRepositoryWaitForEachOther(t *testing.T) {
 	w := newWorld(t, "exclusive")
 	var admin string
 	w.host("one", w.appendOnly(&admin), func(h *v1alpha1.Host, _ *corev1Secret) {
-		h.Spec.Bandwidth = &v1alpha1.Bandwidth{DownloadKBps: 512} // reading all the data takes a while
+		h.Spec.Bandwidth = &v1alpha1.Bandwidth{DownloadKBps: 256} // reading all the data takes a while
 	})
 	dir := w.files("one", "a")
 	w.noise(dir, 4<<20)

@@ -16,9 +16,11 @@ import (
 )
 
 // slowBackup prepares a host whose backup takes some seconds: an upload limit, and data that does not compress.
-func (w *world) slowBackup() {
+func (w *world) slowBackup(uploadKBps int32) {
 	w.Helper()
-	host := w.host("one", func(h *v1alpha1.Host, _ *corev1Secret) { h.Spec.Bandwidth = &v1alpha1.Bandwidth{UploadKBps: 2048} })
+	host := w.host("one", func(h *v1alpha1.Host, _ *corev1Secret) {
+		h.Spec.Bandwidth = &v1alpha1.Bandwidth{UploadKBps: uploadKBps}
+	})
 	dir := w.files(host.Name, "a")
 	noise := make([]byte, 24<<20)
 	random, err := os.Open("/dev/urandom")
@@ -80,7 +82,7 @@ func TestABackupGoesOnWhileTheControlPlaneIsKilled(t *testing.T) {
 	for name, kill := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "kill")
-			w.slowBackup()
+			w.slowBackup(2048)
 			w.agent("one")
 			w.settled("one")
 			w.running("backup")
@@ -98,7 +100,7 @@ func TestABackupGoesOnWhileTheControlPlaneIsKilled(t *testing.T) {
 func TestAnAgentThatIsKilledReportsTheJobFailedAndLeavesNoRestic(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "kill-agent")
-	w.slowBackup()
+	w.slowBackup(2048)
 	agent := w.agent("one")
 	w.settled("one")
 	w.running("backup")
@@ -129,7 +131,7 @@ func TestAnAgentThatIsKilledReportsTheJobFailedAndLeavesNoRestic(t *testing.T) {
 func TestACancelledJobStopsResticAndIsNotAFailureOfTheGroup(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "cancel")
-	w.slowBackup()
+	w.slowBackup(2048)
 	agent := w.agent("one")
 	w.settled("one")
 	w.running("backup")

@@ -113,7 +113,7 @@ func TestHooksRunAroundABackupAndTellWhatHappened(t *testing.T) {
 func TestALockThatAKilledMachineLeftDoesNotStopMaintenance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "stale-lock")
-	w.slowBackup()
+	w.slowBackup(2048)
 	group, err := get(t.Context(), w, "data", &v1alpha1.SourceGroup{})
 	w.must(err)
 	w.retention(group)

@@ -76,9 +76,6 @@ func TestAMachineWithoutItsGatewayBacksUpOrWaitsAsItsSchedulesSay(t *testing.T) 
 		}
 	}
 	line.Point(w.Replicas[0].Address)
-	w.result("one", "runs", "of the backup that ran meanwhile", func(r v1alpha1.SourceGroupResult) bool {
-		return r.Schedule == "run" && r.Result == v1alpha1.ResultSucceeded
-	})
 	env.Eventually(t, 3*time.Minute, "the backup that waited", func(ctx context.Context) error {
 		h, err := get(ctx, w, "one", &v1alpha1.Host{})
 		if err != nil {
@@ -90,5 +87,8 @@ func TestAMachineWithoutItsGatewayBacksUpOrWaitsAsItsSchedulesSay(t *testing.T) 
 			}
 		}
 		return fmt.Errorf("results are %+v", h.Status.SourceGroups)
+	})
+	w.result("one", "runs", "of the backup that ran meanwhile", func(r v1alpha1.SourceGroupResult) bool {
+		return r.Schedule == "run" && r.Result == v1alpha1.ResultSucceeded
 	})
 }

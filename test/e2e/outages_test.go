@@ -16,7 +16,7 @@ import (
 
 func TestAResultWaitsForAnAPIServerThatIsAway(t *testing.T) {
 	w := newWorld(t, "api-outage")
-	w.slowBackup()
+	w.slowBackup(2048)
 	agent := w.agent("one")
 	w.settled("one")
 	w.running("backup")
@@ -48,7 +48,7 @@ func TestAResultWaitsForAnAPIServerThatIsAway(t *testing.T) {
 
 func TestABackupWaitsForARepositoryThatIsAwayAndSaysSo(t *testing.T) {
 	w := newWorld(t, "repo-outage")
-	w.slowBackup()
+	w.slowBackup(2048)
 	// A rest-server that was killed between storing a file and saying so makes the attempt fail; the next one goes well.
 	w.agentWith("one", "--retry-backoff=2s,2s")
 	w.settled("one")

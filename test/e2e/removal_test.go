@@ -218,7 +218,7 @@ func TestAHostThatComesBackFromGitGoesOnWithItsMachine(t *testing.T) {
 func TestARunningBackupOutlivesItsHost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "removed-busy")
-	w.slowBackup()
+	w.slowBackup(1024) // half a minute, in which another one is queued and the Host removed
 	a := w.agent("one")
 	w.settled("one")
 	w.running("running")
@@ -258,7 +258,7 @@ func (w *world) errorsSince(name string, from int) []string {
 
 func TestANamespaceIsDeletedWithAllThatIsInIt(t *testing.T) {
 	w := newWorld(t, "whole")
-	w.slowBackup()
+	w.slowBackup(1024) // half a minute, in which another one is queued and the Host removed
 	minted := "minted-" + w.ns
 	ca, err := os.ReadFile(w.CA.CertFile)
 	w.must(err)

@@ -18,7 +18,8 @@ import (
 // on waits until a host is connected through a replica.
 func (w *world) on(host string, replica *stack.Gateway) {
 	w.Helper()
-	w.eventually(host+" on "+replica.Instance, func(ctx context.Context) error {
+	// The wait between two dials grows to a minute while there is nobody.
+	env.Eventually(w.T, 3*time.Minute, host+" on "+replica.Instance, func(ctx context.Context) error {
 		set := w.scheduleSet(ctx, host)
 		if c := set.Status.Connection; c == nil || c.Gateway != replica.Instance || c.DisconnectedTime != nil {
 			return fmt.Errorf("connection is %+v", c)
@@ -87,7 +88,10 @@ func TestAClonedMachineIsReportedAndDoesNotFlap(t *testing.T) {
 
 	clone, err := w.NewMachine(stack.Machine{Namespace: w.ns, Host: "one-clone"})
 	w.must(err)
-	w.must(os.CopyFS(clone.StateDir+"-copy", os.DirFS(original.StateDir)))
+	w.eventually("a copy of the state, in which files come and go", func(context.Context) error {
+		w.must(os.RemoveAll(clone.StateDir + "-copy"))
+		return os.CopyFS(clone.StateDir+"-copy", os.DirFS(original.StateDir))
+	})
 	raw, err := os.ReadFile(original.Config)
 	w.must(err)
 	w.must(os.WriteFile(clone.Config, []byte(replaceOnce(t, string(raw), original.StateDir, clone.StateDir+"-copy")), 0o600))

@@ -46,13 +46,17 @@ func playRole(role string) int {
 
 func roleCommand(role, dir string) Command {
 	logFile := filepath.Join(dir, role+".log")
+	grace := 10 * time.Second
+	if role == "ignore-sigterm" {
+		grace = 200 * time.Millisecond
+	}
 	return Command{
 		Name:    role,
 		Path:    "/proc/self/exe",
 		Env:     []string{roleVariable + "=" + role, "ENV_TEST_DIR=" + dir},
 		LogFile: logFile,
 		PIDFile: filepath.Join(dir, role+".pid"),
-		Grace:   200 * time.Millisecond,
+		Grace:   grace,
 		Ready: func(context.Context) error {
 			if data, err := os.ReadFile(logFile); err != nil || len(data) == 0 {
 				return errors.New("has printed nothing yet")

@@ -182,5 +182,10 @@ func (s *RestServer) writeUsers() error {
 		sum := sha1.Sum([]byte(s.users[name]))
 		fmt.Fprintf(&lines, "%s:{SHA}%s\n", name, base64.StdEncoding.EncodeToString(sum[:]))
 	}
-	return os.WriteFile(s.htpasswd, []byte(lines.String()), 0o600)
+	// By renaming: the server may read the file at any time, and whoever it does not find there is refused.
+	fresh := s.htpasswd + ".new"
+	if err := os.WriteFile(fresh, []byte(lines.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(fresh, s.htpasswd)
 }

@@ -134,7 +134,6 @@ func TestTheLifeOfAFleet(t *testing.T) {
 			w.create(job)
 		}
 		w.wait("every report is stored", all, swarm.Idle)
-		took := time.Since(began)
 		badWeb, badDB := unwell(0, web), unwell(web, simulated)
 		w.groupIs("data", "summed up", func(s *v1alpha1.SourceGroupStatus) bool {
 			return int(s.HostsSucceeded) == web+real-badWeb && int(s.HostsFailing) == badWeb && s.HostsNeverRan == 0 && s.OldestSuccessTime != nil && len(s.FailingHosts) == badWeb
@@ -145,6 +144,7 @@ func TestTheLifeOfAFleet(t *testing.T) {
 		w.scheduleIs("nightly", "summed up", func(s *v1alpha1.ScheduleStatus) bool {
 			return int(s.HostsSucceeded) == web+real-badWeb && int(s.HostsFailing) == badWeb && s.HostsOverdue == 0
 		})
+		took := time.Since(began)
 		w.quiet()
 		got := w.writes(mark)
 		t.Logf("%d results in %s cost\n%s", simulated+real, took.Round(time.Millisecond), got)

@@ -41,7 +41,7 @@ func TestALogIsFollowedWhileReplicasGo(t *testing.T) {
 	w := newWorld(t, "follow")
 	agent, _ := w.machine("web-1")
 	edit := w.user("edit")
-	w.slow("web-1", "first", 32, 400)
+	w.slow("web-1", "first", 32, 100)
 	w.slow("web-1", "second", 60, 400)
 	begin := func(group string) string {
 		name := strings.TrimSpace(w.succeed(edit, "run", "backup", "web-1", "--group", group, "-o", "name"))

@@ -111,6 +111,13 @@ func TestResultsOfMeanwhileAreNotLost(t *testing.T) {
 	schedule := &v1alpha1.Schedule{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "often"}}
 	schedule.Spec.Cron, schedule.Spec.SourceGroups = "* * * * *", []string{"web-1"}
 	w.must(w.Create(t.Context(), schedule))
+	w.eventually("the Schedule is published", func(ctx context.Context) error {
+		set, err := w.set(ctx, "web-1")
+		if err == nil && len(set.Spec.Schedules) == 0 {
+			err = errors.New("not yet")
+		}
+		return err
+	})
 	w.applied("web-1")
 	objects, credentials, keys := w.export()
 	w.stopController()

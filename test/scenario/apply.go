@@ -151,7 +151,7 @@ func (r *Run) connect(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, condition := range []string{v1alpha1.ConditionConnected, v1alpha1.ConditionScheduleSetApplied, v1alpha1.ConditionRepositoryReady} {
-		if err := r.hostCondition(ctx, condition, 30*time.Second); err != nil {
+		if err := r.hostCondition(ctx, condition, time.Minute); err != nil {
 			return "", err
 		}
 	}

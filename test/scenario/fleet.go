@@ -168,7 +168,7 @@ func (r *Run) fleetBackedUp(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := r.fleetSchedule(ctx, 30*time.Second, "the Schedule's summary", func(s *v1alpha1.Schedule) bool { return s.Status.HostsSucceeded == 3 }); err != nil {
+	if err := r.fleetSchedule(ctx, time.Minute, "the Schedule's summary", func(s *v1alpha1.Schedule) bool { return s.Status.HostsSucceeded == 3 }); err != nil {
 		return "", err
 	}
 	return "3 of 3 succeeded, none overdue", r.show(ctx, "get", "schedules,sourcegroups,hosts")
@@ -182,7 +182,7 @@ func (r *Run) relabel(ctx context.Context) (string, error) {
 		if _, err := r.Stack.CP.Kubectl(ctx, "label", "host", fleetHosts[2], "-n", FleetNamespace, to.label); err != nil {
 			return "", err
 		}
-		if err := r.fleetSchedule(ctx, 30*time.Second, fmt.Sprintf("the Schedule in force on %d Hosts", to.hosts), func(s *v1alpha1.Schedule) bool {
+		if err := r.fleetSchedule(ctx, time.Minute, fmt.Sprintf("the Schedule in force on %d Hosts", to.hosts), func(s *v1alpha1.Schedule) bool {
 			return s.Status.HostsMatched == to.hosts && s.Status.HostsApplied == to.hosts
 		}); err != nil {
 			return "", err
@@ -230,7 +230,7 @@ func (r *Run) recover(ctx context.Context) (string, error) {
 
 // lastTold waits until the newest Event about the backups of the second machine has a reason.
 func (r *Run) lastTold(ctx context.Context, reason string) error {
-	return env.Poll(ctx, 30*time.Second, "Event "+reason, func(ctx context.Context) error {
+	return env.Poll(ctx, time.Minute, "Event "+reason, func(ctx context.Context) error {
 		turns, err := stack.Turns(ctx, r.client, FleetNamespace)
 		if err != nil {
 			return err

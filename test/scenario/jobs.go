@@ -100,7 +100,7 @@ func (r *Run) job(ctx context.Context, name string, spec v1alpha1.HostJobSpec, c
 	if err := r.client.Create(ctx, job); err != nil {
 		return nil, err
 	}
-	_, err := r.Stack.CP.Kubectl(ctx, "wait", "hostjob", name, "-n", Namespace, "--for=condition="+condition, "--timeout=60s")
+	_, err := r.Stack.CP.Kubectl(ctx, "wait", "hostjob", name, "-n", Namespace, "--for=condition="+condition, "--timeout=120s")
 	if getErr := r.client.Get(ctx, client.ObjectKeyFromObject(job), job); getErr != nil {
 		return nil, getErr
 	}

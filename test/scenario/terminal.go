@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/restic-manager/restic-manager/test/env"
 	"github.com/restic-manager/restic-manager/test/tree"
 )
 
@@ -47,7 +49,12 @@ func head(text string, lines int) string {
 
 // atAGlance looks at the fleet of the act before, in which all is well: anything else would be another exit code.
 func (r *Run) atAGlance(ctx context.Context) (string, error) {
-	out, err := r.kubectlRestic(ctx, FleetNamespace, "status")
+	var out string
+	// A backup of this minute may be late for a moment.
+	err := env.Poll(ctx, 2*time.Minute, "all machines current", func(ctx context.Context) (err error) {
+		out, err = r.kubectlRestic(ctx, FleetNamespace, "status")
+		return err
+	})
 	if err != nil {
 		return "", err
 	}

@@ -130,7 +130,7 @@ func (r *Run) bindAdmin(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return "a second rest-server without --append-only serves the same folder; only commands carry its password, sealed",
-		r.hostCondition(ctx, v1alpha1.ConditionAdminCredentialsExposed, 30*time.Second)
+		r.hostCondition(ctx, v1alpha1.ConditionAdminCredentialsExposed, time.Minute)
 }
 
 func (r *Run) forget(ctx context.Context) (string, error) {
@@ -190,7 +190,7 @@ func (r *Run) staleLock(ctx context.Context) (string, error) {
 	if err := command.Start(); err != nil {
 		return "", err
 	}
-	err = env.Poll(ctx, 30*time.Second, "the lock of a running restic", func(context.Context) error {
+	err = env.Poll(ctx, time.Minute, "the lock of a running restic", func(context.Context) error {
 		if locks, err := r.locks(); err != nil || len(locks) == 0 {
 			return fmt.Errorf("%d locks, %w", len(locks), err)
 		}
@@ -314,7 +314,7 @@ func (r *Run) drill(ctx context.Context) (string, error) {
 	if v == nil || v.FilesVerified < 50 || v.FilesFailed != 0 || v.FilesMatchingLive == 0 || len(v.Groups) != 4 {
 		return "", fmt.Errorf("the result is %+v; want 50 files and more in four groups, compared with the machine's own, and none different", v)
 	}
-	if err := r.hostCondition(ctx, v1alpha1.ConditionRepositoryHealthy, 30*time.Second); err != nil {
+	if err := r.hostCondition(ctx, v1alpha1.ConditionRepositoryHealthy, time.Minute); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d files restored and equal to their snapshots, %d of them also to the machine's own; RepositoryHealthy is True", v.FilesVerified, v.FilesMatchingLive), nil

@@ -47,7 +47,7 @@ func (s *Stack) EnrollCommand(ctx context.Context, namespace, host string) (stri
 	}
 	var secret corev1.Secret
 	key := client.ObjectKey{Namespace: namespace, Name: v1alpha1.EnrollmentSecretName(host)}
-	err = env.Poll(ctx, 30*time.Second, "Secret "+key.String(), func(ctx context.Context) error { return c.Get(ctx, key, &secret) })
+	err = env.Poll(ctx, time.Minute, "Secret "+key.String(), func(ctx context.Context) error { return c.Get(ctx, key, &secret) })
 	if err != nil {
 		return "", err
 	}

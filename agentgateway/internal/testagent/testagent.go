@@ -21,7 +21,7 @@ import (
 )
 
 // Patience is how long a test waits for something that must come.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Machine has keys and knows where the gateway is.
 type Machine struct {

@@ -20,7 +20,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var start = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 

@@ -16,7 +16,7 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // other is another replica.
 func other(t *testing.T, handle http.HandlerFunc) Replica {
