@@ -65,6 +65,8 @@ type Options struct {
 	Heartbeat time.Duration
 	// HelloTimeout is the time from the connection to the hello. Default 10 s.
 	HelloTimeout time.Duration
+	// HandshakeWait is how long a connection waits for one of MaxHandshakes before it is turned away. Default 5 s.
+	HandshakeWait time.Duration
 	// AdmitTimeout bounds Admit, and with it how long an agent waits in line. Default 5 min.
 	AdmitTimeout time.Duration
 	// WaitEvery is how often an agent that waits in line is told so. Default wire.WaitEvery.
@@ -86,6 +88,7 @@ type Options struct {
 func (o *Options) setDefaults() {
 	setDefault(&o.Heartbeat, 30*time.Second)
 	setDefault(&o.HelloTimeout, 10*time.Second)
+	setDefault(&o.HandshakeWait, 5*time.Second)
 	setDefault(&o.AdmitTimeout, 5*time.Minute)
 	setDefault(&o.WaitEvery, wire.WaitEvery)
 	setDefault(&o.Idle, wire.OfflineAfter)
@@ -145,7 +148,7 @@ func (s *Server) Wait(ctx context.Context) error {
 // ServeHTTP takes over the connection and returns.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Counted before the upgrade, so that the limits hold however many arrive at once.
-	greeted, refusal := s.take(r.RemoteAddr)
+	greeted, refusal := s.take(r.Context(), r.RemoteAddr)
 	if refusal != nil {
 		s.o.Meter.Attempt(string(refusal.Code))
 		s.o.Logger.Debug("connection turned away", "remote", r.RemoteAddr, "reason", refusal.Message, "retryAfter", refusal.RetryAfterSeconds)
@@ -181,27 +184,45 @@ const (
 )
 
 // take counts a connection, or says why it is not looked at. greeted is called when its handshake is over.
-func (s *Server) take(remote string) (greeted func(), refusal *wire.Error) {
+func (s *Server) take(ctx context.Context, remote string) (greeted func(), refusal *wire.Error) {
+	if refusal := s.full(); refusal != nil {
+		return nil, refusal
+	}
+	// Its TLS handshake is done, and to be sent away would cost it a second one.
+	waiting, cancel := context.WithTimeout(ctx, s.o.HandshakeWait)
+	defer cancel()
+	defer context.AfterFunc(s.accepting, cancel)()
+	greeted, err := s.handshakes.Wait(waiting, remote)
+	refusal = s.full() // by now
+	switch {
+	case refusal != nil:
+	case err != nil:
+		refusal = s.later("handshakes: " + err.Error())
+	case !s.limiter.Allow():
+		refusal = s.later("too many connection attempts")
+	default:
+		s.connections.Add(1)
+		return greeted, nil
+	}
+	if err == nil {
+		greeted()
+	}
+	return nil, refusal
+}
+
+// full says why no connection is looked at.
+func (s *Server) full() *wire.Error {
 	switch {
 	case s.accepting.Err() != nil:
-		return nil, goingAway()
+		return goingAway()
 	case s.connections.Load() >= int64(s.o.MaxConnections):
-		return nil, busy("this replica holds as many connections as it may", someTime())
+		return busy("this replica holds as many connections as it may", someTime())
 	}
 	// Those who are let in wait for no longer than two thirds of the time that they have: the pace is measured, not known.
 	if wait := s.line.Wait(); wait > s.longest() && s.line.Len() >= fewWait {
-		return nil, s.later(fmt.Sprintf("others wait to be admitted for %s", wait.Round(time.Second)))
+		return s.later(fmt.Sprintf("others wait to be admitted for %s", wait.Round(time.Second)))
 	}
-	greeted, err := s.handshakes.Take(remote)
-	if err != nil {
-		return nil, s.later("handshakes: " + err.Error())
-	}
-	if !s.limiter.Allow() {
-		greeted()
-		return nil, s.later("too many connection attempts")
-	}
-	s.connections.Add(1)
-	return greeted, nil
+	return nil
 }
 
 // longest is how long the line may be.

@@ -344,17 +344,42 @@ func TestOverloadIsAnsweredWithBusy(t *testing.T) {
 		})
 	}
 	t.Run("too many handshakes", func(t *testing.T) {
-		f := start(t, func(o *Options) { o.MaxHandshakes = 1 })
+		f := start(t, func(o *Options) { o.MaxHandshakes, o.HandshakeWait = 1, time.Millisecond })
 		if _, _, err := f.machine.Dial(t); err != nil {
 			t.Fatal(err)
 		}
 		expectBusy(t, f.machine, "handshakes")
+	})
+	t.Run("going away while it waits for a handshake", func(t *testing.T) {
+		f := start(t, func(o *Options) { o.MaxHandshakes, o.HandshakeWait = 1, time.Hour })
+		if _, _, err := f.machine.Dial(t); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(50*time.Millisecond, f.server.StopAccepting)
+		expectBusy(t, f.machine, "going away")
 	})
 	t.Run("going away", func(t *testing.T) {
 		f := start(t, nil)
 		f.server.StopAccepting()
 		expectBusy(t, f.machine, "going away")
 	})
+}
+
+func TestWhoComesWhileAllHandshakesAreTakenWaitsForOne(t *testing.T) {
+	f := start(t, func(o *Options) { o.MaxHandshakes, o.HandshakeWait, o.HelloTimeout = 1, time.Hour, time.Hour })
+	silent, _, err := f.machine.Dial(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected := make(chan error, 1)
+	go func() {
+		_, err := f.machine.TryConnect(t, 1)
+		connected <- err
+	}()
+	_ = silent.Conn.CloseNow()
+	if err := next(t, connected, "session"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestWhoIsKnownLeavesTheHandshakesAndWaitsInLine(t *testing.T) {
@@ -405,7 +430,7 @@ func TestALineThatIsTooLongSendsEachAwayForATimeOfItsOwn(t *testing.T) {
 	}
 	asked := map[int]bool{}
 	for range 2000 {
-		_, refusal := f.server.take("192.0.2.1:1")
+		_, refusal := f.server.take(t.Context(), "192.0.2.1:1")
 		if refusal == nil || refusal.Code != wire.CodeBusy || !strings.Contains(refusal.Message, "wait to be admitted") {
 			t.Fatalf("got %+v", refusal)
 		}

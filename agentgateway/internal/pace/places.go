@@ -1,6 +1,8 @@
 package pace
 
 import (
+	"container/list"
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -22,6 +24,14 @@ type Places struct {
 	mu     sync.Mutex
 	all    int
 	byAddr map[netip.Addr]int
+	// waiting are *waiter, of whom none could have a place now.
+	waiting list.List
+}
+
+// waiter is one who waits for a place; ready is closed when it has one.
+type waiter struct {
+	addr  netip.Addr
+	ready chan struct{}
 }
 
 // NewPlaces returns limit places.
@@ -29,9 +39,40 @@ func NewPlaces(limit int) *Places { return &Places{limit: limit, byAddr: map[net
 
 // Take takes a place for a remote address with its port. leave gives it back and may be called more than once.
 func (h *Places) Take(remote string) (leave func(), err error) {
-	addr := network(remote)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.take(network(remote))
+}
+
+// Wait is Take for one who may wait, until ctx ends: it gets the first place that it may have, in the order of arrival. The error is that of Take when it came. The
+// caller bounds how many wait.
+func (h *Places) Wait(ctx context.Context, remote string) (leave func(), err error) {
+	addr := network(remote)
+	h.mu.Lock()
+	if leave, err = h.take(addr); err == nil {
+		h.mu.Unlock()
+		return leave, nil
+	}
+	w := &waiter{addr, make(chan struct{})}
+	place := h.waiting.PushBack(w)
+	h.mu.Unlock()
+	select {
+	case <-w.ready:
+		return h.leaver(addr), nil
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-w.ready: // in this very moment
+		return h.leaver(addr), nil
+	default:
+		h.waiting.Remove(place)
+		return nil, err
+	}
+}
+
+func (h *Places) take(addr netip.Addr) (leave func(), err error) {
 	switch {
 	case h.all >= h.limit:
 		return nil, ErrFull
@@ -40,7 +81,11 @@ func (h *Places) Take(remote string) (leave func(), err error) {
 	}
 	h.all++
 	h.byAddr[addr]++
-	return sync.OnceFunc(func() { h.leave(addr) }), nil
+	return h.leaver(addr), nil
+}
+
+func (h *Places) leaver(addr netip.Addr) func() {
+	return sync.OnceFunc(func() { h.leave(addr) })
 }
 
 func (h *Places) leave(addr netip.Addr) {
@@ -49,6 +94,15 @@ func (h *Places) leave(addr netip.Addr) {
 	h.all--
 	if h.byAddr[addr]--; h.byAddr[addr] == 0 {
 		delete(h.byAddr, addr)
+	}
+	for next := h.waiting.Front(); next != nil && h.all < h.limit; {
+		place := next
+		next = next.Next()
+		w := place.Value.(*waiter)
+		if _, err := h.take(w.addr); err == nil {
+			h.waiting.Remove(place)
+			close(w.ready)
+		}
 	}
 }
 
