@@ -88,3 +88,13 @@ func quantile(of []time.Duration, percent int) time.Duration {
 	sorted := slices.Sorted(slices.Values(of))
 	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
+
+// paired is the middle of the ratios of runs that were made in turn: a machine that is slower for a while is so for both.
+func paired(ours, bare []time.Duration) float64 {
+	var each []float64
+	for i := range ours {
+		each = append(each, ratio(ours[i], bare[i]))
+	}
+	slices.Sort(each)
+	return each[len(each)/2]
+}

@@ -60,22 +60,24 @@ func storm(w *world) ([]row, error) {
 
 // comebacks is the table of some returns: medians. same is what patches of objects without managed fields take.
 func comebacks(all []comeback, same time.Duration) []row {
-	middle := func(of func(comeback) time.Duration) time.Duration {
+	every := func(of func(comeback) time.Duration) []time.Duration {
 		var each []time.Duration
 		for _, c := range all {
 			each = append(each, of(c))
 		}
-		return quantile(each, 50)
+		return each
 	}
+	middle := func(of func(comeback) time.Duration) time.Duration { return quantile(every(of), 50) }
 	took := middle(func(c comeback) time.Duration { return c.took })
 	dials := middle(func(c comeback) time.Duration { return c.dials })
 	patches := middle(func(c comeback) time.Duration { return c.patches })
+	slower := every(func(c comeback) time.Duration { return max(c.dials, c.patches) })
 	var each []string
-	for _, c := range all {
-		each = append(each, fmt.Sprintf("%s (%.2f×)", span(c.took), ratio(c.took, max(c.dials, c.patches))))
+	for i, c := range all {
+		each = append(each, fmt.Sprintf("%s (%.2f×)", span(c.took), ratio(c.took, slower[i])))
 	}
-	slower, last := max(dials, patches), all[len(all)-1]
-	r := within("all agents back after every gateway was killed", span(took), span(slower), ratio(took, slower), 1.5)
+	last := all[len(all)-1]
+	r := within("all agents back after every gateway was killed", span(took), span(quantile(slower, 50)), paired(every(func(c comeback) time.Duration { return c.took }), slower), 1.5)
 	r.note = fmt.Sprintf("each: %s; dials %s, patches %s, %.2f× of both one after the other; patches of objects without managed fields, as ours are, take %s: %.2f×; sessions of the last: %s; from the gateway's own start, which took %s",
 		strings.Join(each, ", "), span(dials), span(patches), ratio(took, dials+patches), span(same), ratio(took, same), last.sessions, span(last.start))
 	served := middle(func(c comeback) time.Duration { return c.served })

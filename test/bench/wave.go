@@ -64,7 +64,7 @@ func wave(w *world) ([]row, error) {
 		bare, bareServer = append(bare, took), append(bareServer, served)
 	}
 	a, b := quantile(ours, 50), quantile(bare, 50)
-	r := within("a SourceGroup change for all, until applied in status", span(a), span(b), ratio(a, b), 1.3)
+	r := within("a SourceGroup change for all, until applied in status", span(a), span(b), paired(ours, bare), 1.3)
 	r.note = fmt.Sprintf("%.2f writes per Host; %.0f Hosts a second", float64(writes.Total())/float64(w.count), float64(w.count)/a.Seconds())
 	same, err := w.withoutFields(waves, func() (time.Duration, error) { return w.bareWave(unmanaged, published, acknowledged) })
 	if err != nil {
