@@ -32,7 +32,7 @@ type arguments struct {
 func watchArguments(t *testing.T) *arguments {
 	ctx, cancel := context.WithCancel(t.Context())
 	a := &arguments{t: t, stop: cancel, seen: map[string]bool{}}
-	look := time.NewTicker(10 * time.Millisecond)
+	look := time.NewTicker(5 * time.Millisecond)
 	a.wg.Go(func() {
 		defer look.Stop()
 		for ctx.Err() == nil {

@@ -28,10 +28,10 @@ type Places struct {
 	waiting list.List
 }
 
-// waiter is one who waits for a place; ready is closed when it has one.
+// waiter is one who waits for a place, which it is given as what Take returns.
 type waiter struct {
 	addr  netip.Addr
-	ready chan struct{}
+	place chan func() // of one
 }
 
 // NewPlaces returns limit places.
@@ -53,21 +53,21 @@ func (h *Places) Wait(ctx context.Context, remote string) (leave func(), err err
 		h.mu.Unlock()
 		return leave, nil
 	}
-	w := &waiter{addr, make(chan struct{})}
-	place := h.waiting.PushBack(w)
+	w := &waiter{addr, make(chan func(), 1)}
+	inLine := h.waiting.PushBack(w)
 	h.mu.Unlock()
 	select {
-	case <-w.ready:
-		return h.leaver(addr), nil
+	case leave = <-w.place:
+		return leave, nil
 	case <-ctx.Done():
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	select {
-	case <-w.ready: // in this very moment
-		return h.leaver(addr), nil
+	case leave = <-w.place: // in this very moment
+		return leave, nil
 	default:
-		h.waiting.Remove(place)
+		h.waiting.Remove(inLine)
 		return nil, err
 	}
 }
@@ -81,11 +81,7 @@ func (h *Places) take(addr netip.Addr) (leave func(), err error) {
 	}
 	h.all++
 	h.byAddr[addr]++
-	return h.leaver(addr), nil
-}
-
-func (h *Places) leaver(addr netip.Addr) func() {
-	return sync.OnceFunc(func() { h.leave(addr) })
+	return sync.OnceFunc(func() { h.leave(addr) }), nil
 }
 
 func (h *Places) leave(addr netip.Addr) {
@@ -96,12 +92,12 @@ func (h *Places) leave(addr netip.Addr) {
 		delete(h.byAddr, addr)
 	}
 	for next := h.waiting.Front(); next != nil && h.all < h.limit; {
-		place := next
+		inLine := next
 		next = next.Next()
-		w := place.Value.(*waiter)
-		if _, err := h.take(w.addr); err == nil {
-			h.waiting.Remove(place)
-			close(w.ready)
+		w := inLine.Value.(*waiter)
+		if leave, err := h.take(w.addr); err == nil {
+			h.waiting.Remove(inLine)
+			w.place <- leave
 		}
 	}
 }
