@@ -127,11 +127,25 @@ func (f *fixture) pass(d time.Duration) {
 	f.poke()
 }
 
+// meanwhile has something happen, and time pass then, while no controller looks.
+func (f *fixture) meanwhile(passes time.Duration, happens func()) {
+	f.t.Helper()
+	f.stop()
+	happens()
+	f.clock.SetTime(f.clock.Now().Add(passes))
+	f.start()
+}
+
 // toTheHour goes to the next full hour.
 func (f *fixture) toTheHour() {
 	f.t.Helper()
+	f.pass(f.toGo())
+}
+
+// toGo is how long it is to the next full hour.
+func (f *fixture) toGo() time.Duration {
 	now := f.clock.Now()
-	f.pass(now.Truncate(time.Hour).Add(time.Hour).Sub(now))
+	return now.Truncate(time.Hour).Add(time.Hour).Sub(now)
 }
 
 func (f *fixture) poke() {

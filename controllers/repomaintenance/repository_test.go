@@ -91,24 +91,19 @@ func TestARestartInTheMiddleRunsNothingTwice(t *testing.T) {
 	f.planned("web-1", maintenance.Prune)
 	f.toTheHour()
 	forget := f.open(maintenance.Forget, "web-1")
-	f.stop()
-	// As if it had been killed before it wrote that it made the job.
-	f.status("web-1", func(s *v1alpha1.HostStatus) {
-		s.Maintenance.Forget.LastScheduleTime, s.Maintenance.Forget.HostJob, s.Maintenance.Forget.NextScheduleTime = nil, "", slotTime(f.clock.Now())
+	f.meanwhile(0, func() {
+		// As if it had been killed before it wrote that it made the job.
+		f.status("web-1", func(s *v1alpha1.HostStatus) {
+			s.Maintenance.Forget.LastScheduleTime, s.Maintenance.Forget.HostJob, s.Maintenance.Forget.NextScheduleTime = nil, "", slotTime(f.clock.Now())
+		})
 	})
-	f.start()
 	f.record("web-1", maintenance.Forget, "the job is found again", func(s *v1alpha1.OperationStatus) bool { return s.HostJob == forget.Name })
 	f.wantCreated(1)
 
-	f.stop()
-	f.succeed(forget) // while nobody looks
-	f.start()
+	f.meanwhile(0, func() { f.succeed(forget) })
 	f.record("web-1", maintenance.Forget, "its result is found", func(s *v1alpha1.OperationStatus) bool { return s.Result == v1alpha1.ResultSucceeded })
 	prune := f.open(maintenance.Prune, "web-1")
-	f.stop()
-	f.succeed(prune)
-	f.clock.SetTime(f.clock.Now().Add(20 * time.Minute))
-	f.start()
+	f.meanwhile(20*time.Minute, func() { f.succeed(prune) })
 	f.record("web-1", maintenance.Prune, "its result is found", func(s *v1alpha1.OperationStatus) bool { return s.Result == v1alpha1.ResultSucceeded })
 	f.wantCreated(2)
 }
@@ -121,16 +116,10 @@ func TestAFinishedJobIsDeletedOnlyAfterItsResultIsWritten(t *testing.T) {
 	f.planned("web-1", maintenance.Forget)
 	f.toTheHour()
 	forget := f.open(maintenance.Forget, "web-1")
-	f.stop()
-	f.succeed(forget)
-	f.clock.SetTime(f.clock.Now().Add(59 * time.Minute)) // within its hour, and the next one is not due
-	f.start()
+	f.meanwhile(59*time.Minute, func() { f.succeed(forget) }) // within its hour, and the next one is not due
 	f.record("web-1", maintenance.Forget, "the result is written", func(s *v1alpha1.OperationStatus) bool { return s.Result == v1alpha1.ResultSucceeded })
 	f.read(forget.Name, forget)
-	f.stop()
-	f.connect("web-1", false) // nothing is due on it, and the job is old enough an hour after its end
-	f.clock.SetTime(f.clock.Now().Add(2 * time.Minute))
-	f.start()
+	f.meanwhile(2*time.Minute, func() { f.connect("web-1", false) }) // nothing is due on it, and the job is old enough an hour after its end
 	f.gone(forget.Name)
 	f.record("web-1", maintenance.Forget, "the record stays", func(s *v1alpha1.OperationStatus) bool {
 		return s.Result == v1alpha1.ResultSucceeded && s.HostJob == forget.Name
@@ -172,11 +161,8 @@ func TestAnOfflineHostIsSkippedAndRunsOnceWhenItIsBack(t *testing.T) {
 	f.host("web-1")
 	f.create(everything("all", onlyForget))
 	f.planned("web-1", maintenance.Forget)
-	f.stop() // a look that began before would take it for connected still
-	f.connect("web-1", false)
-	f.clock.SetTime(f.clock.Now().Add(3 * time.Hour))
-	f.start()
-	f.host("web-2") // the controller has looked at web-1 when it has planned for this one
+	f.meanwhile(3*time.Hour, func() { f.connect("web-1", false) }) // a look that began before would take it for connected still
+	f.host("web-2")                                                // the controller has looked at web-1 when it has planned for this one
 	f.planned("web-2", maintenance.Forget)
 	f.wantCreated(0)
 	f.connect("web-1", true)
@@ -278,10 +264,7 @@ func TestAJobOfPeopleBlocksAndIsRecorded(t *testing.T) {
 	f.create(everything("all", onlyForget))
 	f.planned("web-1", maintenance.Forget)
 	check := &v1alpha1.HostJob{ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Spec: v1alpha1.HostJobSpec{HostRef: v1alpha1.LocalReference{Name: "web-1"}, Kind: v1alpha1.HostJobCheck}}
-	f.stop() // the controller is to know of the job when the hour comes
-	f.create(check)
-	f.clock.SetTime(f.clock.Now().Truncate(time.Hour).Add(time.Hour))
-	f.start()
+	f.meanwhile(f.toGo(), func() { f.create(check) }) // the controller is to know of the job when the hour comes
 	f.host("web-2")
 	f.planned("web-2", maintenance.Forget)
 	f.open(maintenance.Check, "web-1")
