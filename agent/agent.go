@@ -22,6 +22,7 @@ import (
 	"github.com/restic-manager/restic-manager/agent/job"
 	"github.com/restic-manager/restic-manager/agent/outbox"
 	"github.com/restic-manager/restic-manager/agent/query"
+	"github.com/restic-manager/restic-manager/agent/restic"
 	"github.com/restic-manager/restic-manager/agent/session"
 	"github.com/restic-manager/restic-manager/agent/vault"
 	"github.com/restic-manager/restic-manager/api/wire"
@@ -56,7 +57,7 @@ type Agent struct {
 	config *config.Config
 	logger *slog.Logger
 	lock   *os.File
-	restic *resticFinder
+	restic *restic.Finder
 	// startedAt is for diagnoses.
 	startedAt time.Time
 
@@ -141,13 +142,13 @@ func (a *Agent) open(dir string) error {
 	a.reports = delivery.New(a.outbox, a.session, a.o.Clock, a.logger.With("part", "reports"))
 	a.refusals = &limiter{clock: a.o.Clock, seen: map[string]bool{}}
 	a.retold = &limiter{clock: a.o.Clock, seen: map[string]bool{}}
-	a.restic = &resticFinder{path: c.ResticPath}
+	a.restic = restic.NewFinder(c.ResticPath, a.o.Clock)
 	a.jobs, err = job.Open(job.Options{
 		Dir: filepath.Join(dir, "ledger"), LogDir: filepath.Join(dir, "logs"), CacheDir: filepath.Join(dir, cacheDir),
 		TempDir: filepath.Join(dir, tempDir), RestoreDir: filepath.Join(dir, "restore"), ScratchDir: filepath.Join(dir, "verify"), StatsPath: filepath.Join(dir, statsFile),
 		Host: c.Ref(), Own: a.own, AllowHook: c.Allow.CheckHook, AllowCommand: c.Allow.CheckCommand,
 		AllowRestore: c.Allow.Restore, AllowRclone: c.Allow.Rclone.Granted(), Protected: []string{dir}, ConfigDirs: configDirs(a.o.ConfigPath),
-		Restic: a.restic.find, Proxy: proxyEnvironment(), Observer: (*observer)(a), Clock: a.o.Clock, Logger: a.logger.With("part", "jobs"),
+		Restic: a.restic.Find, Proxy: proxyEnvironment(), Observer: (*observer)(a), Clock: a.o.Clock, Logger: a.logger.With("part", "jobs"),
 		UnreachableAfter: a.o.UnreachableAfter, RetryLock: a.o.RetryLock, Grace: a.o.Grace, RetryBackoff: a.o.RetryBackoff,
 	})
 	if err != nil {
@@ -194,7 +195,7 @@ func (a *Agent) openDesired(dir, identityHash string) error {
 func (a *Agent) describe() wire.HelloBody {
 	return wire.HelloBody{
 		AgentVersion:    a.o.Version,
-		ResticVersion:   a.restic.version(),
+		ResticVersion:   a.restic.Version(),
 		System:          thisSystem(),
 		AppliedRevision: a.desired.AppliedRevision(),
 		AppliedSerial:   a.desired.AppliedSerial(),
@@ -240,7 +241,7 @@ func (a *Agent) Run(ctx context.Context) {
 func (a *Agent) start(ctx context.Context) {
 	a.jobs.Recover()
 	a.heedRemoval()
-	binary, err := a.restic.find(ctx)
+	binary, err := a.restic.Find(ctx)
 	if err != nil {
 		a.logger.Error("no usable restic on this machine; jobs fail until there is one", "error", err)
 		a.repository.resticMissing(err)

@@ -22,7 +22,7 @@ func (a *Agent) diagnosis() wire.DiagnosisRecord {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookForRestic)
 	defer cancel()
-	binary, err := a.restic.find(ctx)
+	binary, err := a.restic.FindAnew(ctx)
 	d.Restic, d.ResticPath = binary.Version, binary.Path
 	if err != nil {
 		d.ResticError = wire.Cut(err.Error(), wire.MaxString)

@@ -15,31 +15,6 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-// resticFinder looks for restic at each job, so that one that is installed later is found, and remembers its version for the hello.
-type resticFinder struct {
-	path string
-
-	mu   sync.Mutex
-	last string
-}
-
-func (f *resticFinder) find(ctx context.Context) (restic.Binary, error) {
-	binary, err := restic.Find(ctx, f.path)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.last = binary.Version
-	if err != nil {
-		f.last = ""
-	}
-	return binary, err
-}
-
-func (f *resticFinder) version() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.last
-}
-
 // access is one job's way to a credential of the vault: it is opened each time restic needs it.
 type access struct {
 	vault  *vault.Vault

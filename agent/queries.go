@@ -49,7 +49,7 @@ func (a *Agent) queryRepository(ctx context.Context) (query.Repository, error) {
 	if set == nil || set.Tombstone {
 		return query.Repository{}, errors.New("this machine has no schedule set yet, and with it no repository")
 	}
-	binary, err := a.restic.find(ctx)
+	binary, err := a.restic.Find(ctx)
 	if err != nil {
 		return query.Repository{}, err
 	}

@@ -24,6 +24,15 @@ type Binary struct {
 
 // Find locates restic, at path or (when that is empty) in $PATH, and asks for its version. An older one than MinimumVersion is refused.
 func Find(ctx context.Context, path string) (Binary, error) {
+	found, err := locate(path)
+	if err != nil {
+		return Binary{}, err
+	}
+	return ask(ctx, found)
+}
+
+// locate returns the absolute path of the program that is to be run.
+func locate(path string) (string, error) {
 	given := path
 	if given == "" {
 		given = "restic"
@@ -31,13 +40,18 @@ func Find(ctx context.Context, path string) (Binary, error) {
 	found, err := exec.LookPath(given)
 	if err != nil {
 		if path == "" {
-			return Binary{}, notStarted(err, "restic was not found in $PATH; install restic %s or newer, or give its path", MinimumVersion)
+			return "", notStarted(err, "restic was not found in $PATH; install restic %s or newer, or give its path", MinimumVersion)
 		}
-		return Binary{}, notStarted(err, "there is no executable restic at %s: %v", path, rootCause(err))
+		return "", notStarted(err, "there is no executable restic at %s: %v", path, rootCause(err))
 	}
 	if found, err = filepath.Abs(found); err != nil {
-		return Binary{}, notStarted(err, "cannot tell the absolute path of %s: %v", given, err)
+		return "", notStarted(err, "cannot tell the absolute path of %s: %v", given, err)
 	}
+	return found, nil
+}
+
+// ask has a program tell its version.
+func ask(ctx context.Context, found string) (Binary, error) {
 	cmd := exec.CommandContext(ctx, found, "--json", "version")
 	cmd.Env = []string{"PATH=" + safePath, "LANG=C.UTF-8"}
 	var stdout, stderr bytes.Buffer

@@ -2,7 +2,7 @@
 //
 // # Use
 //
-//	binary, err := restic.Find(ctx, "")                    // $PATH; refuses what is older than 0.18
+//	binary, err := restic.Find(ctx, "")                    // $PATH; refuses what is older than 0.18; a Finder remembers it
 //	runner := &restic.Runner{Binary: binary, Hostname: "shop/web-1", CacheDir: …, TempDir: …}
 //	state, err := runner.Probe(ctx, repository, observer)  // Exists, Missing; a half-initialised one is an error
 //	err = runner.Init(ctx, repository, observer)           // an existing repository is success

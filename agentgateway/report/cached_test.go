@@ -13,13 +13,17 @@ import (
 type reads struct {
 	client.Reader
 	count int
-	old   *v1alpha1.ScheduleSet
+	old   client.Object
 }
 
 func (r *reads) Get(ctx context.Context, name client.ObjectKey, object client.Object, opts ...client.GetOption) error {
 	r.count++
-	if r.old != nil {
-		r.old.DeepCopyInto(object.(*v1alpha1.ScheduleSet))
+	switch old := r.old.(type) {
+	case *v1alpha1.ScheduleSet:
+		old.DeepCopyInto(object.(*v1alpha1.ScheduleSet))
+		return nil
+	case *v1alpha1.HostJob:
+		old.DeepCopyInto(object.(*v1alpha1.HostJob))
 		return nil
 	}
 	return r.Reader.Get(ctx, name, object, opts...)
@@ -93,5 +97,64 @@ func TestARecordRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.
 	n.SigningKey = keyOf('z')
 	if _, err := w.Connect(t.Context(), n); err != nil {
 		t.Errorf("refused by what the cache has: %v", err)
+	}
+}
+
+func TestAHostJobRestsOnTheCacheWhenItIsUpToDateAndIsRightWhenItIsNot(t *testing.T) {
+	f := newFixture(t)
+	cache, live := &reads{Reader: slimmed{f.client}}, &reads{Reader: f.client}
+	w := NewWriter(Options{Client: f.client, Live: live, Cache: cache, Gateway: "gw-1", Clock: f.clock, Meter: f.meter, Logger: f.o.Logger})
+	s := f.session(2, "p1")
+
+	job := f.job("now", v1alpha1.JobPending)
+	pending := f.getJob("now")
+	ref := refOf(job)
+	if send, err := w.Dispatched(t.Context(), s, job); err != nil || !send {
+		t.Fatalf("dispatched: %v, %v", send, err)
+	}
+	dispatched := f.getJob("now")
+	for _, err := range []error{
+		w.started(t.Context(), s, &wire.JobStarted{Job: ref, StartedAt: start}, start),
+		w.progress(t.Context(), s, &wire.JobProgress{Job: ref, BytesDone: 1, BytesTotal: 2}, start),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := f.getJob("now").Status; got.Phase != v1alpha1.JobRunning || got.Progress == nil || got.Progress.Percent != 50 {
+		t.Errorf("under way the status is %+v", got)
+	}
+	if err := w.ended(t.Context(), s, backup(1, func(m *wire.JobFinished) { m.Job, m.LogTail = ref, "done" }), start); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.getJob("now").Status; got.Phase != v1alpha1.JobSucceeded || got.Progress != nil || got.LogTail != "done" || got.Result == nil || got.Command == nil {
+		t.Errorf("at the end the status is %+v", got)
+	}
+	if live.count != 0 {
+		t.Errorf("a job took %d reads of the API server, want none", live.count)
+	}
+
+	// A cache that is behind neither has an ended job sent, nor ended otherwise.
+	cache.old = pending
+	if send, err := w.Dispatched(t.Context(), s, job); err != nil || send {
+		t.Errorf("sent when it had ended: %v, %v", send, err)
+	}
+	cache.old = dispatched
+	if err := w.ended(t.Context(), s, backup(2, func(m *wire.JobFinished) { m.Job = ref; failed(m) }), start); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.getJob("now").Status.Phase; got != v1alpha1.JobSucceeded {
+		t.Errorf("it is %s by the word of a later report", got)
+	}
+
+	// One that the cache takes for ended is looked at again before that is believed.
+	cache.old = f.getJob("now")
+	other := f.job("other", v1alpha1.JobDispatched)
+	cache.old.(*v1alpha1.HostJob).UID = other.UID
+	if err := w.started(t.Context(), s, &wire.JobStarted{Job: refOf(other), StartedAt: start}, start); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.getJob("other").Status.Phase; got != v1alpha1.JobRunning {
+		t.Errorf("the other is %s", got)
 	}
 }

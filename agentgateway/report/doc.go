@@ -4,7 +4,7 @@
 // # Use
 //
 // A Writer has one method for each thing that is written. A Stream takes the messages of one session and stores them in order:
-// for a durable report first the Event, then the HostJob, then the Host together with the report's place in the outbox, and last the ack. What
+// for a durable report first the HostJob, then the Event, then the Host together with the report's place in the outbox, and last the ack. What
 // could not be stored is tried again with backoff for as long as the session lasts, and is not acked; the agent sends it again in its
 // next session, where the place in the outbox tells whether it was stored after all.
 //
@@ -27,8 +27,8 @@
 //
 // # Who wins
 //
-// Every write is a merge patch with a resourceVersion, repeated from a live read on conflict. A ScheduleSet is taken from the cache first, which costs no read; what
-// would then be refused or not written is judged by a live read, for the cache may be behind. So of two replicas that
+// Every write is a merge patch with a resourceVersion, repeated from a live read on conflict. A ScheduleSet or HostJob is taken from the cache first, which costs no read; what
+// would then be refused or not written is judged by a live read, for the cache may be behind. (That a newer session has written on a HostJob may be told by the cache: it stays so.) So of two replicas that
 // speak for one host, the one with the greater session counter wins, whatever the order of their requests. All replicas share one field
 // manager and never write a condition.
 //

@@ -23,7 +23,7 @@ func (w *Writer) changeJob(ctx context.Context, s Session, ref *wire.JobRef, app
 		return nil
 	}
 	name := types.NamespacedName{Namespace: s.Host.Namespace, Name: ref.HostJob}
-	err := change(ctx, w, "hostjobs", name, func(job *v1alpha1.HostJob) error {
+	err := changeCached(ctx, w, "hostjobs", name, func(job *v1alpha1.HostJob) error {
 		if !about(job, s.Host, ref) {
 			return errUnchanged
 		}
@@ -48,7 +48,7 @@ func about(job *v1alpha1.HostJob, host wire.HostRef, ref *wire.JobRef) bool {
 func (w *Writer) Dispatched(ctx context.Context, s Session, job *v1alpha1.HostJob) (bool, error) {
 	send := false
 	name := types.NamespacedName{Namespace: job.Namespace, Name: job.Name}
-	err := change(ctx, w, "hostjobs", name, func(live *v1alpha1.HostJob) error {
+	err := changeCached(ctx, w, "hostjobs", name, func(live *v1alpha1.HostJob) error {
 		switch {
 		case live.UID != job.UID, live.Status.Phase.Finished(), live.Status.Session > s.Counter, live.Status.Command == nil:
 			send = false

@@ -76,7 +76,10 @@ func (s slimmed) Get(ctx context.Context, key client.ObjectKey, object client.Ob
 	if err := s.Reader.Get(ctx, key, object, options...); err != nil {
 		return err
 	}
-	_, err := objects.Set(object)
+	if _, err := objects.Set(object); err != nil {
+		return err
+	}
+	_, err := slim.Job(object)
 	return err
 }
 

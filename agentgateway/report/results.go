@@ -78,8 +78,12 @@ func (w *Writer) changeHost(ctx context.Context, h *v1alpha1.Host, id wire.Repor
 	return err
 }
 
-// finished stores the result of a job: Event, HostJob, Host.
+// finished stores the result of a job: on its HostJob, for which somebody may wait; as an Event; and on the Host, last, which then holds that it is stored.
 func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, received time.Time) error {
+	refused := w.ended(ctx, s, m, received)
+	if refused != nil && !hopeless(refused) {
+		return refused
+	}
 	h, err := w.liveHost(ctx, s.Host, m.Report)
 	if err != nil {
 		return err
@@ -93,8 +97,8 @@ func (w *Writer) finished(ctx context.Context, s Session, m *wire.JobFinished, r
 			return err
 		}
 	}
-	if err := w.ended(ctx, s, m, received); err != nil {
-		return err
+	if refused != nil {
+		return refused // people were told, at least
 	}
 	return w.changeHost(ctx, h, m.Report, func(h *v1alpha1.Host) {
 		if elsewhere(h, &m.Job) {

@@ -37,7 +37,7 @@ type Meter interface {
 
 // Options of a Writer. All are required.
 type Options struct {
-	// Client writes; Live reads from the API server itself; Cache reads ScheduleSets without their bundles.
+	// Client writes; Live reads from the API server itself; Cache reads ScheduleSets and HostJobs, of which it has what package slim leaves.
 	Client client.Client
 	Live   client.Reader
 	Cache  client.Reader
@@ -165,16 +165,24 @@ func difference(version string, before, after []byte) ([]byte, error) {
 	return fmt.Appendf(nil, `{"metadata":{"resourceVersion":%q},"status":%s}`, version, status), nil
 }
 
-// changeSet is change for the ScheduleSet of a host. It begins with what the cache has, which costs no request: a write that rests on an older version is a conflict.
-// That nothing is to be written is said by a live read alone.
-func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, apply func(*v1alpha1.ScheduleSet) error) error {
-	cached := &v1alpha1.ScheduleSet{}
-	if err := w.o.Cache.Get(ctx, key(host), cached); err == nil {
-		if written, err := patch(ctx, w, "schedulesets", cached, apply); written || err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+// changeCached is change that begins with what the cache has, which costs no request: a write that rests on an older version is a conflict. That nothing is to be
+// written is said by a live read alone.
+func changeCached[T any, P interface {
+	*T
+	client.Object
+}](ctx context.Context, w *Writer, resource string, name types.NamespacedName, apply func(P) error) error {
+	cached := P(new(T))
+	if err := w.o.Cache.Get(ctx, name, cached); err == nil {
+		if written, err := patch(ctx, w, resource, cached, apply); written || err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}
-	return change(ctx, w, "schedulesets", key(host), apply)
+	return change(ctx, w, resource, name, apply)
+}
+
+// changeSet is changeCached for the ScheduleSet of a host.
+func (w *Writer) changeSet(ctx context.Context, host wire.HostRef, apply func(*v1alpha1.ScheduleSet) error) error {
+	return changeCached(ctx, w, "schedulesets", key(host), apply)
 }
 
 // ours tells whether a session is the one on record: the write of an older one is dropped.

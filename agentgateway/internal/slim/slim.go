@@ -93,17 +93,18 @@ func (o *Objects) Set(object any) (any, error) {
 	return set, nil
 }
 
-// Job is a cache's transform: it keeps the command and the sealed credentials of a job that may still have to be sent, and next to nothing of a finished one.
+// Job is a cache's transform: it keeps the command and the sealed credentials of a job that may still have to be sent, with what is written of it until it ends, and next to nothing
+// of a finished one.
 func Job(object any) (any, error) {
 	job, ok := object.(*v1alpha1.HostJob)
 	if !ok {
 		return object, nil
 	}
 	job.ManagedFields = nil
-	job.Status.LogTail, job.Status.Progress, job.Status.Result, job.Status.Conditions = "", nil, nil, nil
+	job.Status.LogTail, job.Status.Result, job.Status.Conditions = "", nil, nil
 	if job.Status.Phase.Finished() {
 		job.Spec = v1alpha1.HostJobSpec{HostRef: job.Spec.HostRef, Kind: job.Spec.Kind}
-		job.Status.Command, job.Status.CancelCommand, job.Status.Credentials = nil, nil, nil
+		job.Status.Command, job.Status.CancelCommand, job.Status.Credentials, job.Status.Progress = nil, nil, nil, nil
 	}
 	return job, nil
 }
