@@ -339,13 +339,25 @@ func TestAGatewayOfANewerProtocolIsToldInWords(t *testing.T) {
 }
 
 func TestADeadConnectionIsNoticed(t *testing.T) {
-	release := make(chan struct{})
+	later, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
 	var b *bench
-	b = newBench(t, accepting(&b, func(*peer) { <-release })) // reads nothing, so it sends no pong
+	b = newBench(t, accepting(&b, func(p *peer) { // reads nothing, so it sends no pong
+		<-later
+		p.send(&wire.ReportAck{Report: wire.ReportID{Epoch: "e1", Seq: 1}})
+		<-release
+	}))
 	b.run()
 	await(t, b.handler.connected, "the session")
-	for range 3 {
+	// It is heard of last a little after the second, as by a pong.
+	const late = 5 * time.Millisecond
+	b.clock.BlockUntil(2)
+	heard := b.heard()
+	b.clock.Advance(late)
+	close(later)
+	b.until(func() bool { return b.heard().After(heard) }, "its last word")
+	b.clock.Advance(30*time.Second - late)
+	for range 2 {
 		b.clock.BlockUntil(2)
 		b.clock.Advance(30 * time.Second)
 	}

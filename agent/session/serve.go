@@ -194,6 +194,16 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 	}
 }
 
+// untilPing is how long it is to the last whole second of the wall clock within an interval. Machines whose clocks agree ping in the same moment so, each in a second of its own:
+// what a gateway wakes up for, it does for many of them at once.
+func untilPing(now time.Time, interval time.Duration) time.Duration {
+	wait := now.Add(interval).Truncate(time.Second).Sub(now)
+	if wait <= interval/2 { // of an interval of a second or two nothing much would be left
+		return interval
+	}
+	return wait
+}
+
 // watch ends the link when it is dead, drained, or no longer wanted. It pings once per interval, which tells both sides that the other is there.
 func (s *session) watch(wanted, reading context.Context, cancel context.CancelCauseFunc, interval time.Duration) {
 	end := func(cause error, goodbye string) {
@@ -201,7 +211,7 @@ func (s *session) watch(wanted, reading context.Context, cancel context.CancelCa
 		s.link.closeGently(goodbye)
 	}
 	toldStable := !s.flapping
-	tick := s.o.Clock.NewTimer(interval)
+	tick := s.o.Clock.NewTimer(untilPing(s.o.Clock.Now(), interval))
 	defer func() { tick.Stop() }()
 	var drained <-chan time.Time
 	for {
@@ -221,7 +231,8 @@ func (s *session) watch(wanted, reading context.Context, cancel context.CancelCa
 			end(errDrained, "drained")
 			return
 		case <-tick.C():
-			if s.link.silence() >= silenceLimit {
+			// The last pong came a little after its ping: the tick that is nearest to the limit counts.
+			if s.link.silence() >= silenceLimit-interval/2 {
 				cancel(errSilent)
 				_ = s.link.conn.CloseNow()
 				return
@@ -230,7 +241,7 @@ func (s *session) watch(wanted, reading context.Context, cancel context.CancelCa
 				toldStable = true
 				s.o.Logger.Info("connected, and the session lasts", "url", s.o.URL)
 			}
-			tick = s.o.Clock.NewTimer(interval)
+			tick = s.o.Clock.NewTimer(untilPing(s.o.Clock.Now(), interval))
 			go func() {
 				// The pong counts (link.heard), not this call's result.
 				pinging, done := context.WithTimeout(reading, silenceLimit)

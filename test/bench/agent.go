@@ -31,6 +31,8 @@ const (
 	bigFile    = 1 << 30
 	// pairs are repositories of each sort, in turn; in each, what has not changed is backed up so often again.
 	pairs, again = 5, 4
+	// restWindow is how long the agent is watched at rest, which does something every half minute.
+	restWindow = 4 * time.Minute
 )
 
 // agent measures what a backup costs more through the agent than by plain restic on the same files and the same server: the first one, into a fresh
@@ -282,7 +284,7 @@ func (w *world) agentAtRest() ([]row, error) {
 	if err := sleep(w.ctx, time.Minute+heartbeat); err != nil {
 		return nil, err
 	}
-	used, err := watched(w.ctx, []int{m.PID()})
+	used, err := watched(w.ctx, []int{m.PID()}, restWindow)
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +300,7 @@ func (w *world) agentAtRest() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	hour := time.Duration(float64(used) * float64(time.Hour) / float64(window))
+	hour := time.Duration(float64(used) * float64(time.Hour) / float64(restWindow))
 	const memoryLimit, programLimit = 12 << 20, 15<<20 - 1
 	atRest := below("agent at rest, memory", memory.String(), memory, memoryLimit, "≤ 12 MiB")
 	atRest.note = fmt.Sprintf("%s without the pages of the program's file", private)

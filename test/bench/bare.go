@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,14 +16,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/restic-manager/restic-manager/api/wire"
 	"github.com/restic-manager/restic-manager/test/env"
+	"github.com/restic-manager/restic-manager/test/swarm"
 )
 
 // bareRole tells this program to be the bare server.
@@ -70,7 +74,7 @@ type bare struct {
 	*env.Process
 	address, caFile string
 	clients         *exec.Cmd
-	hold            io.Closer
+	hold            io.WriteCloser
 }
 
 // startBare starts this program as the bare server.
@@ -124,6 +128,12 @@ func (b *bare) dial(ctx context.Context, count int) (time.Duration, error) {
 	return took, nil
 }
 
+// pings has the clients send pings from now on, as agents do.
+func (b *bare) pings() error {
+	_, err := fmt.Fprintln(b.hold)
+	return err
+}
+
 func (b *bare) stop() error {
 	var err error
 	if b.hold != nil {
@@ -135,8 +145,8 @@ func (b *bare) stop() error {
 // clientsRole tells this program to be the clients of the bare server.
 const clientsRole = "bare-clients"
 
-// connectBare opens connections, some at once, prints how long that took in nanoseconds, and sends a heartbeat on each once per interval, evenly spread, until its
-// standard input ends.
+// connectBare opens connections, some at once, prints how long that took in nanoseconds, and sends a heartbeat on each once per interval, the same number with each
+// second, as agents do, within the skew, until its standard input ends. They are JSON until a line comes there, and pings then.
 func connectBare(address, caFile, count string) error {
 	n, err := strconv.Atoi(count)
 	if err != nil {
@@ -162,20 +172,57 @@ func connectBare(address, caFile, count string) error {
 	if err != nil {
 		return err
 	}
-	over := make(chan struct{})
+	for _, conn := range conns {
+		conn.CloseRead(context.Background()) // somebody has to read the pongs
+	}
+	over, failed := make(chan struct{}), make(chan error, 1)
+	var pings atomic.Bool
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			pings.Store(true)
+		}
 		close(over)
 	}()
-	clock := time.NewTicker(heartbeat / time.Duration(n))
-	for i := 0; ; i++ {
+	beat := func(conn *websocket.Conn) error {
+		if !pings.Load() {
+			return conn.Write(context.Background(), websocket.MessageText, frame)
+		}
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), heartbeat)
+			defer cancel()
+			if err := conn.Ping(ctx); err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		}()
+		return nil
+	}
+	seconds := int(heartbeat / time.Second)
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(swarm.Share(a, skew), swarm.Share(b, skew)) })
+	clock := time.NewTicker(time.Second)
+	for second := 0; ; second = (second + 1) % seconds {
+		var began time.Time
 		select {
 		case <-over:
 			return nil
-		case <-clock.C:
+		case err := <-failed:
+			return fmt.Errorf("a ping was not answered: %w", err)
+		case began = <-clock.C:
 		}
-		if err := conns[i%n].Write(context.Background(), websocket.MessageText, frame); err != nil {
-			return err
+		for _, i := range order {
+			if i%seconds != second {
+				continue
+			}
+			time.Sleep(time.Until(began.Add(swarm.Share(i, skew))))
+			if err := beat(conns[i]); err != nil {
+				return err
+			}
 		}
 	}
 }

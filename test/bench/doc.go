@@ -12,7 +12,7 @@
 //
 // # Internals
 //
-// Memory and CPU are those that the kernel tells of a process (VmRSS, utime and stime). API writes are counted in the API server's audit log. The agents are
+// Memory and CPU are those that the kernel tells of a process (VmRSS, the process's CPU clock). API writes are counted in the API server's audit log. The agents are
 // in this process; gateways, controllers and API server are processes of their own, and so is the bare server of the baselines, which is this program again.
 //
 // # Trade-offs

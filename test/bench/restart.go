@@ -42,7 +42,7 @@ func restart(w *world) ([]row, error) {
 	if err := w.Controller.Start(w.ctx); err != nil {
 		return nil, err
 	}
-	quiet, err := watched(w.ctx, []int{w.Controller.PID()})
+	quiet, err := watched(w.ctx, []int{w.Controller.PID()}, window)
 	if err != nil {
 		return nil, err
 	}

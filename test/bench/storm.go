@@ -15,7 +15,10 @@ import (
 )
 
 // storms is how often the return and its baselines are measured, in turn: a collection of the API server's garbage falls into one of some returns, and takes a part of it.
-const storms = 3
+const storms = 5
+
+// cheaper is how often bare patches of objects that are as cheap as ours are measured, for the note beside the figure.
+const cheaper = 3
 
 // comeback is what one return took, and what its baselines did just before.
 type comeback struct {
@@ -51,7 +54,7 @@ func storm(w *world) ([]row, error) {
 		}
 		all = append(all, c)
 	}
-	same, err := w.withoutFields(storms, func() (time.Duration, error) { return w.barePatches(unmanaged) })
+	same, err := w.withoutFields(cheaper, func() (time.Duration, error) { return w.barePatches(unmanaged) })
 	if err != nil {
 		return nil, err
 	}
@@ -142,10 +145,15 @@ func (w *world) killed(c *comeback) (err error) {
 	if err := w.fleet.Wait(ctx, "all agents are back", func(a *swarm.Agent) bool { return a.Connected() && a.Idle() }); err != nil {
 		return err
 	}
-	if err := w.poll(ctx, "status of all connections", func() (string, error) { return w.notBack(ctx, killed, want) }); err != nil {
+	// What a look shows was so when it began, or some milliseconds later: to list ten thousand sets takes seconds.
+	var looked time.Time
+	if err := w.poll(ctx, "status of all connections", func() (string, error) {
+		looked = time.Now()
+		return w.notBack(ctx, killed, want)
+	}); err != nil {
 		return err
 	}
-	c.took = time.Since(up)
+	c.took = looked.Sub(up)
 	if c.served, err = used.ofServer(); err != nil {
 		return err
 	}

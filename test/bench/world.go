@@ -72,7 +72,7 @@ func (w *world) settle() error {
 		addresses = append(addresses, g.Address)
 	}
 	w.fleet, err = swarm.New(swarm.Options{
-		URL: w.URL, Addresses: addresses, Namespace: namespace, Count: w.count, SigningKeys: keys, Pins: []string{env.SPKIPin(w.CA.Cert)}, Sources: sources, Rate: 150,
+		URL: w.URL, Addresses: addresses, Namespace: namespace, Count: w.count, SigningKeys: keys, Pins: []string{env.SPKIPin(w.CA.Cert)}, Sources: sources, Rate: 150, Skew: skew,
 		Host: func(_ int, h *v1alpha1.Host) { h.Labels = map[string]string{"role": "web"} },
 	})
 	if err != nil {

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/restic-manager/restic-manager/agent/atomicfile/atomicfiletest"
+	"github.com/restic-manager/restic-manager/agent/clock"
 	"github.com/restic-manager/restic-manager/agent/cron"
 	"github.com/restic-manager/restic-manager/agent/delivery"
 	"github.com/restic-manager/restic-manager/agent/desired"
@@ -65,6 +67,21 @@ type Agent struct {
 	retold map[string]bool
 }
 
+// ahead is a clock that is not that of the others.
+type ahead struct {
+	clock.Clock
+	by time.Duration
+}
+
+// Now implements clock.Clock.
+func (a ahead) Now() time.Time { return a.Clock.Now().Add(a.by) }
+
+// Share is the part of a time that belongs to the i-th of many, spread evenly whatever the number: neighbours are far from each other.
+func Share(i int, of time.Duration) time.Duration {
+	_, part := math.Modf(float64(i) * math.Phi)
+	return time.Duration(part * float64(of))
+}
+
 // newAgent makes an agent's keys and parts.
 func newAgent(f *Fleet, i int) (*Agent, error) {
 	a := &Agent{fleet: f, index: i, name: f.o.name(i)}
@@ -98,7 +115,7 @@ func (a *Agent) assemble() (err error) {
 		return err
 	}
 	a.session, err = session.New(session.Options{Host: a.Ref(), URL: o.URL, Key: a.key, Pins: a.desired.TLSPins, HTTPClient: a.httpClient, Counter: counter,
-		Describe: a.describe, Handler: (*handler)(a), Clock: o.Clock, Logger: a.logger})
+		Describe: a.describe, Handler: (*handler)(a), Clock: ahead{o.Clock, Share(a.index, o.Skew)}, Logger: a.logger})
 	if err != nil {
 		return err
 	}
