@@ -9,6 +9,8 @@ import (
 
 const (
 	heartbeat = 30 * time.Second
+	// together is how far the moments are from each other at which agents send theirs.
+	together = 5 * time.Second
 	// skew is how far machines' clocks, with the ways to the gateway, differ: NTP keeps them within some milliseconds, and the ways take up to some tens.
 	skew = 50 * time.Millisecond
 	// window is how long a quiet fleet is watched.
@@ -18,7 +20,7 @@ const (
 // idle measures what a connected fleet costs while nothing happens: memory and CPU of the gateway, against the bare server with the same connections and
 // heartbeats; and the writes of the operator in that time.
 func idle(w *world) ([]row, error) {
-	bare, err := w.idleBare()
+	base, err := w.idleBare()
 	if err != nil {
 		return nil, err
 	}
@@ -42,12 +44,12 @@ func idle(w *world) ([]row, error) {
 	ofCore := func(used time.Duration) share { return share(float64(used) / float64(window) * 100) }
 	leases := writes.Of("leases")
 	rows := []row{
-		within("gateway memory per idle agent", each(memory), each(bare.memory), float64(memory)/float64(bare.memory), 1.4),
-		within("gateway CPU for heartbeats, of one core", ofCore(used), ofCore(bare.pings), ratio(used, bare.pings), 1.5),
+		within("gateway memory per idle agent", each(memory), each(base.memory), float64(memory)/float64(base.memory), 1.4),
+		within("gateway CPU for heartbeats, of one core", ofCore(used), ofCore(base.pings), ratio(used, base.pings), 1.5),
 		below("the same, alone", ofCore(used).String(), float64(ofCore(used)), 2, "≤ 2 % of a core"),
 		below("API writes of a quiet fleet but Leases", fmt.Sprintf("%d in %s", writes.Total()-leases, window), float64(writes.Total()-leases), 0, "0"),
 	}
-	rows[1].note = fmt.Sprintf("baseline: the same pings; with heartbeats in JSON, which are not answered, the bare server takes %s", ofCore(bare.json))
+	rows[1].note = fmt.Sprintf("baseline: the same pings; with heartbeats in JSON, which are not answered, the bare server takes %s", ofCore(base.json))
 	rows[3].note = fmt.Sprintf("%d renewals of Leases", leases)
 	if writes.Total() > leases {
 		rows[3].note = strings.Join(strings.Fields(strings.ReplaceAll(writes.String(), "\n", ";")), " ") // what it was that should not be
@@ -61,7 +63,7 @@ type bareIdle struct {
 	json, pings time.Duration
 }
 
-func (w *world) idleBare() (bare bareIdle, err error) {
+func (w *world) idleBare() (base bareIdle, err error) {
 	b, err := w.startBare()
 	if err != nil {
 		return bareIdle{}, err
@@ -74,17 +76,17 @@ func (w *world) idleBare() (bare bareIdle, err error) {
 	if _, err := b.dial(w.ctx, w.count); err != nil {
 		return bareIdle{}, err
 	}
-	if bare.json, err = watched(w.ctx, []int{b.PID()}, window); err != nil {
+	if base.json, err = watched(w.ctx, []int{b.PID()}, window); err != nil {
 		return bareIdle{}, err
 	}
-	if bare.memory, err = resident(b.PID()); err != nil {
+	if base.memory, err = resident(b.PID()); err != nil {
 		return bareIdle{}, err
 	}
 	if err := b.pings(); err != nil {
 		return bareIdle{}, err
 	}
-	bare.pings, err = watched(w.ctx, []int{b.PID()}, window)
-	return bare, err
+	base.pings, err = watched(w.ctx, []int{b.PID()}, window)
+	return base, err
 }
 
 // watched is the CPU that processes use in a time, after a while to come to rest.
