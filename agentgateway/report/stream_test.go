@@ -294,6 +294,29 @@ func TestAHostJobFromDispatchToResult(t *testing.T) {
 	}
 }
 
+func TestOfAResultThatTheAPIServerDoesNotTakePeopleAreTold(t *testing.T) {
+	f := newFixture(t)
+	s := f.connect(1, "p1")
+	job := f.job("now", v1alpha1.JobDispatched)
+	f.o.Client = &interceptor{Client: f.client, beforePatch: func(object client.Object) error {
+		if kind := object.GetObjectKind().GroupVersionKind(); kind.Kind == "HostJob" {
+			return apierrors.NewInvalid(kind.GroupKind(), object.GetName(), nil)
+		}
+		return nil
+	}}
+	st, p := f.stream(s)
+	take(t, st, backup(1, func(m *wire.JobFinished) { m.Job = refOf(job) }))
+	if ack := p.ack(t); !ack.Discarded || !strings.Contains(ack.Reason, "the API server does not take it") {
+		t.Errorf("the ack is %+v", ack)
+	}
+	if _, told := f.events()[v1alpha1.EventBackupSucceeded]; !told {
+		t.Errorf("Events are %v", f.eventList())
+	}
+	if last := f.getHost().Status.LastReport; last != nil {
+		t.Errorf("the Host says that it is stored: %+v", last)
+	}
+}
+
 func TestJobsThatAreNotToBeSent(t *testing.T) {
 	f := newFixture(t)
 	s := f.connect(5, "p1")
