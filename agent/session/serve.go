@@ -194,13 +194,11 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 	}
 }
 
-// together is how far the moments of the wall clock are from each other at which agents ping.
-const together = 5 * time.Second
-
-// untilPing is how long it is to the last such moment within an interval. Machines whose clocks agree ping at once so: what a gateway wakes up for, it does for many of them.
+// untilPing is how long it is to the last whole second of the wall clock within an interval. Machines whose clocks agree ping in the same moment so, each in a second of its own:
+// what a gateway wakes up for, it does for many of them at once.
 func untilPing(now time.Time, interval time.Duration) time.Duration {
-	wait := now.Add(interval).Truncate(together).Sub(now)
-	if wait <= interval/2 { // of an interval of some seconds nothing much would be left
+	wait := now.Add(interval).Truncate(time.Second).Sub(now)
+	if wait <= interval/2 { // of an interval of a second or two nothing much would be left
 		return interval
 	}
 	return wait

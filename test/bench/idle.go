@@ -9,8 +9,6 @@ import (
 
 const (
 	heartbeat = 30 * time.Second
-	// together is how far the moments are from each other at which agents send theirs.
-	together = 5 * time.Second
 	// skew is how far machines' clocks, with the ways to the gateway, differ: NTP keeps them within some milliseconds, and the ways take up to some tens.
 	skew = 50 * time.Millisecond
 	// window is how long a quiet fleet is watched.
