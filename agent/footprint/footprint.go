@@ -20,8 +20,9 @@ import (
 
 const (
 	every = time.Minute
-	// enough is what an agent at rest may have in memory, in bytes; slack is how much more than after the last time is worth another.
-	enough = 8 << 20
+	// enough is what an agent at rest may have in memory, in bytes: less than that comes back by itself, page by page, and to release it each minute is most of what an idle agent does.
+	// slack is how much more than after the last time is worth another.
+	enough = 11 << 20
 	slack  = 2 << 20
 )
 
