@@ -22,6 +22,7 @@ func TestLook(t *testing.T) {
 		{test: "much, and nobody can tell", has: 15 * mib, hidden: true},
 		{test: "much, and a job runs", has: 15 * mib, busy: true},
 		{test: "much", has: 15 * mib, after: 5 * mib, want: true},
+		{test: "a little more than then", has: 6 * mib},
 		{test: "what comes back of the program by itself", has: 9 * mib},
 		{test: "much again", has: 12 * mib, after: 10 * mib, want: true},
 		{test: "it did not help, and there is not more", has: 12 * mib},
