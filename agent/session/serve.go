@@ -194,11 +194,11 @@ func (s *session) write(ctx context.Context, cancel context.CancelCauseFunc, hea
 	}
 }
 
-// untilPing is how long it is to the last whole second of the wall clock within an interval. Machines whose clocks agree ping in the same moment so, each in a second of its own:
+// untilPing is how long it is to the last moment within an interval that pings come in. Machines whose clocks agree ping together so:
 // what a gateway wakes up for, it does for many of them at once.
 func untilPing(now time.Time, interval time.Duration) time.Duration {
-	wait := now.Add(interval).Truncate(time.Second).Sub(now)
-	if wait <= interval/2 { // of an interval of a second or two nothing much would be left
+	wait := now.Add(interval).Truncate(wire.PingsTogether).Sub(now)
+	if wait <= interval/2 { // of a short interval nothing much would be left
 		return interval
 	}
 	return wait
@@ -211,7 +211,8 @@ func (s *session) watch(wanted, reading context.Context, cancel context.CancelCa
 		s.link.closeGently(goodbye)
 	}
 	toldStable := !s.flapping
-	tick := s.o.Clock.NewTimer(untilPing(s.o.Clock.Now(), interval))
+	// The first one may be any of those within the interval: a fleet that connects in one moment is not to ping in one for ever.
+	tick := s.o.Clock.NewTimer(untilPing(s.o.Clock.Now(), interval-time.Duration(s.o.Random()*float64(interval))))
 	defer func() { tick.Stop() }()
 	var drained <-chan time.Time
 	for {

@@ -10,7 +10,7 @@
 // # What a peer can cost
 //
 // Frames are bounded by wire.MaxFrame and read into memory that sessions share, the time to the hello by HelloTimeout, the time between two frames by Idle (a read deadline of
-// the socket, no timer or goroutine of its own), the time of a write by WriteTimeout. Connections, handshakes under way and attempts per
+// the socket, no timer or goroutine of its own), the time of a write by WriteTimeout, or by Idle behind a pong that the peer does not take. Connections, handshakes under way and attempts per
 // second have limits, and the line of those who wait to be admitted has one in time; what is over them gets HTTP 503 with a wire.Error busy and a Retry-After before
 // anything is allocated for it. Each is told another time, when by the measured pace those before it are through (pace.Line): a fleet comes back as fast as it can be taken. One
 // address that opens connections and says nothing takes no more than half of the handshakes. An invalid
@@ -21,6 +21,7 @@
 //
 // # Locks
 //
-// Session.Close may be called from anywhere and does not block. Session.Write may be called concurrently; the WebSocket orders frames.
+// Session.Close may be called from anywhere and does not block. Session.Write may be called concurrently; a lock orders messages, and the WebSocket orders these, pongs and the
+// close frame.
 // The Server holds atomic counters and, in pace.Places, a lock for the count of handshakes by address.
 package session

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,10 +10,11 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gorilla/websocket"
 	"github.com/restic-manager/restic-manager/agentgateway/internal/pace"
 	"github.com/restic-manager/restic-manager/api/wire"
 	"golang.org/x/time/rate"
@@ -162,17 +162,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.release()
 		}
 	}()
-	catcher := &hijackCatcher{ResponseWriter: w}
-	link := &Session{server: s, remote: r.RemoteAddr, done: make(chan struct{})}
-	conn, err := websocket.Accept(catcher, r, &websocket.AcceptOptions{OnPingReceived: link.pinged})
+	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		s.o.Meter.Attempt("not_a_websocket")
 		s.o.Logger.Debug("not a WebSocket", "remote", r.RemoteAddr, "error", err)
 		return
 	}
-	conn.SetReadLimit(wire.MaxFrame)
 	taken = true
-	link.conn, link.socket = conn, catcher.conn
+	link := &Session{server: s, conn: conn, remote: r.RemoteAddr, done: make(chan struct{})}
+	conn.SetReadLimit(wire.MaxFrame)
+	conn.SetPingHandler(link.pinged)
 	go s.run(link, serverName(r), greeted)
 }
 
@@ -256,7 +255,7 @@ func (s *Server) release() {
 func (s *Server) run(link *Session, name string, greeted func()) {
 	defer s.release()
 	defer close(link.done)
-	defer func() { _ = link.conn.CloseNow() }()
+	defer func() { _ = link.conn.Close() }()
 	hello, err := s.greet(link, name)
 	// Whoever is known by now waits for its turn as a session, which costs less than a handshake and is bounded as those are.
 	greeted()
@@ -284,7 +283,9 @@ func (s *Server) refuse(link *Session, err error) {
 	}
 	s.o.Meter.Attempt(string(e.Code))
 	s.o.Logger.Info("session refused", "host", link.host.String(), "remote", link.remote, "code", string(e.Code), "reason", e.Message)
-	link.goodbye(e)
+	limit := link.goodbye(e)
+	link.untilEnd()
+	limit.Stop()
 }
 
 // turnAway answers an HTTP request with 503, a wire.Error and a Retry-After.
@@ -306,22 +307,6 @@ func serverName(r *http.Request) string {
 	return r.Host
 }
 
-// idleBuffer is what a session has of each buffer. Most frames are smaller, and longer ones pass the buffers by; the 4 KiB each that come with a request
-// would be a third of what an idle agent costs.
-const idleBuffer = 512
-
-// hijackCatcher keeps the socket below a WebSocket, for its read deadline, and gives it small buffers.
-type hijackCatcher struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-// Hijack implements http.Hijacker.
-func (h *hijackCatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	h.conn = conn
-	if err != nil || buffers.Reader.Buffered() > 0 { // what came early would be lost
-		return conn, buffers, err
-	}
-	return conn, bufio.NewReadWriter(bufio.NewReaderSize(conn, idleBuffer), bufio.NewWriterSize(conn, idleBuffer)), nil
-}
+// upgrader takes connections over. Most frames to a gateway are smaller than its buffer for reading, and longer ones pass it by; the memory for what is written is held
+// while something is. The 4 KiB each that come with a request would be a third of what an idle agent costs.
+var upgrader = websocket.Upgrader{HandshakeTimeout: closeTimeout, ReadBufferSize: 256, WriteBufferSize: 4096, WriteBufferPool: &sync.Pool{}}

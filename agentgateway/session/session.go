@@ -1,19 +1,18 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gorilla/websocket"
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-// closeTimeout bounds the last frame to a peer.
+// closeTimeout bounds the last message to a peer, and its answer to the close frame after that.
 const closeTimeout = 5 * time.Second
 
 // Session is one authenticated connection of an agent.
@@ -21,9 +20,10 @@ type Session struct {
 	// Record is the Handler's own: what it keeps of the session from Admit on.
 	Record any
 
-	server  *Server
-	conn    *websocket.Conn
-	socket  net.Conn
+	server *Server
+	conn   *websocket.Conn
+	// writing is held by who writes a message.
+	writing sync.Mutex
 	remote  string
 	began   time.Time
 	host    wire.HostRef
@@ -96,7 +96,7 @@ func (s *Session) Closing() bool { return s.cause.Load() != nil }
 // ErrInvalid marks an error of Write about the message itself: nothing was sent and the session goes on.
 var ErrInvalid = errors.New("message cannot be sent")
 
-// Write sends m and blocks until the socket has taken it. A peer that does not take it within WriteTimeout is cut off.
+// Write sends m and blocks until the socket has taken it. A peer that does not take it within WriteTimeout is cut off; one that has a pong waiting before it, within Idle.
 func (s *Session) Write(m wire.Message) error { return s.write(m, s.server.o.WriteTimeout) }
 
 func (s *Session) write(m wire.Message, timeout time.Duration) error {
@@ -111,11 +111,13 @@ func (s *Session) write(m wire.Message, timeout time.Duration) error {
 	if m.MessageType() == wire.TypeStreamOpen {
 		s.streams.Store(true)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
-		// The library leaves the connection open when the time is up before the first byte.
-		_ = s.conn.CloseNow()
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_ = s.conn.SetWriteDeadline(time.Now().Add(timeout)) // it cannot fail
+	if err := s.conn.WriteMessage(websocket.TextMessage, frame); err != nil {
+		if !errors.Is(err, websocket.ErrCloseSent) { // the peer is reading why
+			_ = s.conn.Close() // a frame was cut short
+		}
 		return err
 	}
 	s.server.o.Meter.FrameOut(m.MessageType())
@@ -125,23 +127,38 @@ func (s *Session) write(m wire.Message, timeout time.Duration) error {
 // Close tells the agent why and ends the session. It returns at once; only the first call counts.
 func (s *Session) Close(e *wire.Error) {
 	if s.cause.CompareAndSwap(nil, e) {
-		go s.goodbye(e)
+		go func() {
+			limit := s.goodbye(e)
+			<-s.done
+			limit.Stop()
+		}()
 	}
 }
 
-func (s *Session) goodbye(e *wire.Error) {
+// goodbye says why the session ends. Whoever reads meets the end: the peer's answer, or that the connection was closed at the limit because there was none.
+func (s *Session) goodbye(e *wire.Error) (limit *time.Timer) {
+	limit = time.AfterFunc(2*closeTimeout, func() { _ = s.conn.Close() })
 	_ = s.write(e, closeTimeout) // a peer that is gone needs no reason
-	_ = s.socket.SetReadDeadline(time.Now().Add(closeTimeout))
-	_ = s.conn.Close(websocket.StatusNormalClosure, string(e.Code))
+	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, string(e.Code)), time.Now().Add(closeTimeout))
+	return limit
+}
+
+// untilEnd reads what nobody wants any more.
+func (s *Session) untilEnd() {
+	_ = s.conn.SetReadDeadline(time.Now().Add(closeTimeout)) // that of the hello may be over
+	for {
+		if _, _, err := s.conn.NextReader(); err != nil {
+			return
+		}
+	}
 }
 
 // read returns the next message; a nil message is one to ignore, or was a data frame.
 func (s *Session) read(timeout time.Duration) (wire.Message, error) {
-	if err := s.socket.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+	if err := s.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, err
 	}
-	// Not a context with a timeout: the deadline of the socket costs neither a goroutine nor a timer per frame.
-	kind, reader, err := s.conn.Reader(context.Background())
+	kind, reader, err := s.conn.NextReader()
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +170,7 @@ func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 		return nil, err
 	}
 	s.last.Store(s.server.o.Clock.Now().UnixNano())
-	if kind != websocket.MessageText {
+	if kind != websocket.TextMessage {
 		return nil, s.data(frame)
 	}
 	envelope, err := wire.Decode(frame)
@@ -174,17 +191,22 @@ func (s *Session) read(timeout time.Duration) (wire.Message, error) {
 // typePing is what pings are counted as.
 const typePing wire.Type = "ping"
 
-// pinged takes a ping for the heartbeat that it is once the agent was welcomed and until the session is closed, and has the pong sent. It is called by whoever reads.
-func (s *Session) pinged(context.Context, []byte) bool {
-	if !s.welcomed.Load() || s.cause.Load() != nil {
-		return true
+// pinged takes a ping for the heartbeat that it is once the agent was welcomed and until the session is closed, and sends the pong. It is called by whoever reads.
+func (s *Session) pinged(payload string) error {
+	now := time.Now()
+	deadline := now.Add(closeTimeout)
+	if s.welcomed.Load() && s.cause.Load() == nil {
+		s.server.o.Meter.FrameIn(typePing)
+		s.last.Store(s.server.o.Clock.Now().UnixNano())
+		// Of the pong too, since the next ping moves it on: one that is closer would run out each time, and wake up the process for that.
+		deadline = now.Add(s.server.o.Idle)
+		_ = s.conn.SetReadDeadline(deadline) // an error is that of a socket that was closed, which the reader meets next
 	}
-	s.server.o.Meter.FrameIn(typePing)
-	now := s.server.o.Clock.Now()
-	s.last.Store(now.UnixNano())
-	// An error is that of a socket that was closed, which the reader meets next.
-	_ = s.socket.SetReadDeadline(time.Now().Add(s.server.o.Idle))
-	return true
+	err := s.conn.WriteControl(websocket.PongMessage, []byte(payload), deadline)
+	if errors.Is(err, websocket.ErrCloseSent) {
+		return nil // what is awaited is the peer's answer to that
+	}
+	return err
 }
 
 // typeData is what data frames are counted as; they have no envelope.

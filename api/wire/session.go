@@ -194,6 +194,9 @@ type Heartbeat struct{}
 // OfflineAfter is how long a host may be silent before it counts as disconnected.
 const OfflineAfter = 90 * time.Second
 
+// PingsTogether is what the moments at which agents ping are multiples of, by their wall clocks.
+const PingsTogether = 5 * time.Second
+
 // MessageType implements Message.
 func (*Heartbeat) MessageType() Type { return TypeHeartbeat }
 

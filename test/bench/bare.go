@@ -145,8 +145,8 @@ func (b *bare) stop() error {
 // clientsRole tells this program to be the clients of the bare server.
 const clientsRole = "bare-clients"
 
-// connectBare opens connections, some at once, prints how long that took in nanoseconds, and sends a heartbeat on each once per interval, the same number with each
-// second, as agents do, within the skew, until its standard input ends. They are JSON until a line comes there, and pings then.
+// connectBare opens connections, some at once, prints how long that took in nanoseconds, and sends a heartbeat on each once per interval, the same number at each
+// moment, as agents do, within the skew, until its standard input ends. They are JSON until a line comes there, and pings then.
 func connectBare(address, caFile, count string) error {
 	n, err := strconv.Atoi(count)
 	if err != nil {
@@ -199,14 +199,14 @@ func connectBare(address, caFile, count string) error {
 		}()
 		return nil
 	}
-	seconds := int(heartbeat / time.Second)
+	moments := int(heartbeat / wire.PingsTogether)
 	order := make([]int, n)
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(swarm.Share(a, skew), swarm.Share(b, skew)) })
-	clock := time.NewTicker(time.Second)
-	for second := 0; ; second = (second + 1) % seconds {
+	clock := time.NewTicker(wire.PingsTogether)
+	for moment := 0; ; moment = (moment + 1) % moments {
 		var began time.Time
 		select {
 		case <-over:
@@ -216,7 +216,7 @@ func connectBare(address, caFile, count string) error {
 		case began = <-clock.C:
 		}
 		for _, i := range order {
-			if i%seconds != second {
+			if i%moments != moment {
 				continue
 			}
 			time.Sleep(time.Until(began.Add(swarm.Share(i, skew))))

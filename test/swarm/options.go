@@ -45,7 +45,7 @@ type Options struct {
 	Rate float64
 	// Cron lets the schedules of the sets fire by the Clock; without it, fires come from Fire alone. It costs each agent a goroutine.
 	Cron bool
-	// Skew is how far the clocks of the machines differ at most, with what their ways to the gateway take: what all do with the second comes within that time. Each
+	// Skew is how far the clocks of the machines differ at most, with what their ways to the gateway take: what all do at once comes within that time. Each
 	// machine's clock is ahead by a part of its own. Default: all clocks are the same.
 	Skew time.Duration
 	// Behaviour says how jobs and repositories fare; default: all is well at once.
