@@ -7,6 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN := bin
 COMPONENT_DIR := .cache/bin
 COMPONENTS := etcd kube-apiserver kube-controller-manager kubectl restic-0.19 restic-0.18 rest-server versitygw prometheus promtool helm kube-score crds
+BENCH_PEERS := resticprofile
 BINARIES := restic-manager-controller restic-manager-gateway restic-manager-agent kubectl-restic
 LDFLAGS := -s -w -X github.com/restic-manager/restic-manager/internal/version.Version=$(VERSION)
 FUZZ_TIME ?= 60s
@@ -150,6 +151,7 @@ fuzz: ## Run each fuzz target of the wire for a minute (FUZZ_TIME=60s).
 
 .PHONY: bench
 bench: components ## Run all benchmarks, and the fleet by the thousand (BENCH_AGENTS=1000), each against a baseline of its own run.
+	@hack/components/build.sh $(COMPONENT_DIR) $(BENCH_PEERS)
 	@packages=$$(grep -rlE --include='*_test.go' '^func Benchmark[A-Z]' . | xargs -r -n1 dirname | sort -u || true); \
 	if [ -z "$$packages" ]; then echo "no benchmarks"; exit 0; fi; \
 	echo "running benchmarks in" $$packages; \

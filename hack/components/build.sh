@@ -42,6 +42,7 @@ for name in "$@"; do
     kube-score) module=kube-score package=github.com/zegl/kube-score/cmd/kube-score flags="-X main.version=1.20.0" ;;
     crds) crds; continue ;;
     versitygw) module=versitygw package=github.com/versity/versitygw/cmd/versitygw flags="-X main.Version=1.8.0" ;;
+    resticprofile) module=resticprofile package=github.com/creativeprojects/resticprofile ;;
     nfpm) module=nfpm package=github.com/goreleaser/nfpm/v2/cmd/nfpm flags="-X main.version=2.45.2" ;;
     *) echo "build.sh: unknown component $name" >&2; exit 2 ;;
   esac

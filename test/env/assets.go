@@ -21,6 +21,7 @@ const (
 	Promtool          = "promtool"
 	Helm              = "helm"
 	KubeScore         = "kube-score"
+	Resticprofile     = "resticprofile" // built by make bench alone
 )
 
 // Root returns the folder of the repository: the nearest one above the working directory that holds this module's go.mod.
@@ -64,5 +65,5 @@ func Binary(binDir, name string) (string, error) {
 			return filepath.Abs(path)
 		}
 	}
-	return "", fmt.Errorf("%s is not in %v: run make components", name, dirs)
+	return "", fmt.Errorf("%s is not in %v: run make components, or make bench for what it compares with", name, dirs)
 }
