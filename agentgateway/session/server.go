@@ -283,9 +283,7 @@ func (s *Server) refuse(link *Session, err error) {
 	}
 	s.o.Meter.Attempt(string(e.Code))
 	s.o.Logger.Info("session refused", "host", link.host.String(), "remote", link.remote, "code", string(e.Code), "reason", e.Message)
-	limit := link.goodbye(e)
-	link.untilEnd()
-	limit.Stop()
+	link.goodbye(e, link.untilEnd)
 }
 
 // turnAway answers an HTTP request with 503, a wire.Error and a Retry-After.
@@ -309,4 +307,4 @@ func serverName(r *http.Request) string {
 
 // upgrader takes connections over. Most frames to a gateway are smaller than its buffer for reading, and longer ones pass it by; the memory for what is written is held
 // while something is. The 4 KiB each that come with a request would be a third of what an idle agent costs.
-var upgrader = websocket.Upgrader{HandshakeTimeout: closeTimeout, ReadBufferSize: 256, WriteBufferSize: 4096, WriteBufferPool: &sync.Pool{}}
+var upgrader = websocket.Upgrader{HandshakeTimeout: briefTimeout, ReadBufferSize: 256, WriteBufferSize: 4096, WriteBufferPool: &sync.Pool{}}

@@ -12,8 +12,8 @@ import (
 	"github.com/restic-manager/restic-manager/api/wire"
 )
 
-// closeTimeout bounds the last message to a peer, and its answer to the close frame after that.
-const closeTimeout = 5 * time.Second
+// briefTimeout bounds what is written to a peer that is not served, yet or any more: the end of the upgrade, a pong, why it is sent away; and its answer to that.
+const briefTimeout = 5 * time.Second
 
 // Session is one authenticated connection of an agent.
 type Session struct {
@@ -127,25 +127,21 @@ func (s *Session) write(m wire.Message, timeout time.Duration) error {
 // Close tells the agent why and ends the session. It returns at once; only the first call counts.
 func (s *Session) Close(e *wire.Error) {
 	if s.cause.CompareAndSwap(nil, e) {
-		go func() {
-			limit := s.goodbye(e)
-			<-s.done
-			limit.Stop()
-		}()
+		go s.goodbye(e, func() { <-s.done })
 	}
 }
 
-// goodbye says why the session ends. Whoever reads meets the end: the peer's answer, or that the connection was closed at the limit because there was none.
-func (s *Session) goodbye(e *wire.Error) (limit *time.Timer) {
-	limit = time.AfterFunc(2*closeTimeout, func() { _ = s.conn.Close() })
-	_ = s.write(e, closeTimeout) // a peer that is gone needs no reason
-	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, string(e.Code)), time.Now().Add(closeTimeout))
-	return limit
+// goodbye says why the session ends, and waits for the end: the peer's answer, or that the connection is closed because there is none.
+func (s *Session) goodbye(e *wire.Error, wait func()) {
+	defer time.AfterFunc(2*briefTimeout, func() { _ = s.conn.Close() }).Stop()
+	_ = s.write(e, briefTimeout) // a peer that is gone needs no reason
+	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, string(e.Code)), time.Now().Add(briefTimeout))
+	wait()
 }
 
 // untilEnd reads what nobody wants any more.
 func (s *Session) untilEnd() {
-	_ = s.conn.SetReadDeadline(time.Now().Add(closeTimeout)) // that of the hello may be over
+	_ = s.conn.SetReadDeadline(time.Now().Add(briefTimeout)) // that of the hello may be over
 	for {
 		if _, _, err := s.conn.NextReader(); err != nil {
 			return
@@ -194,7 +190,7 @@ const typePing wire.Type = "ping"
 // pinged takes a ping for the heartbeat that it is once the agent was welcomed and until the session is closed, and sends the pong. It is called by whoever reads.
 func (s *Session) pinged(payload string) error {
 	now := time.Now()
-	deadline := now.Add(closeTimeout)
+	deadline := now.Add(briefTimeout)
 	if s.welcomed.Load() && s.cause.Load() == nil {
 		s.server.o.Meter.FrameIn(typePing)
 		s.last.Store(s.server.o.Clock.Now().UnixNano())

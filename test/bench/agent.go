@@ -48,7 +48,7 @@ func agent(w *world) ([]row, error) {
 	var first, unchanged comparison
 	for i := range pairs {
 		w.logf("pair %d of %d", i+1, pairs)
-		if err := w.pair(fmt.Sprintf("pair-%d", i), files, i, &first, &unchanged); err != nil {
+		if err := w.pair(i, files, &first, &unchanged); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +124,8 @@ func writeFiles(dir string) error {
 
 // pair backs the files up each way, once and then unchanged, and each into a repository of its own: by plain restic, by the agent, and by resticprofile. Each begins with a
 // disk that has nothing left to write, and which one comes first changes in turn, since that is worth some per cent.
-func (w *world) pair(name, files string, turn int, first, unchanged *comparison) error {
+func (w *world) pair(turn int, files string, first, unchanged *comparison) error {
+	name := fmt.Sprintf("pair-%d", turn)
 	m, err := w.machine(name, files)
 	if err != nil {
 		return err
@@ -242,15 +243,15 @@ func (w *world) backupBy(m *stack.Agent, name string) (wall, used time.Duration,
 	return 0, 0, errors.Join(ctx.Err(), errors.New("the watch ended before the backup"))
 }
 
-// plain is a repository and the program that is run on it.
-type plain struct {
-	program string
+// program is run on a repository of its own.
+type program struct {
+	path    string
 	options []string // before the others
 	env     []string
 }
 
 // plainRestic is a fresh repository for restic itself.
-func (w *world) plainRestic(user string) (*plain, error) {
+func (w *world) plainRestic(user string) (*program, error) {
 	password, err := scenario.NewPassword()
 	if err != nil {
 		return nil, err
@@ -258,8 +259,8 @@ func (w *world) plainRestic(user string) (*plain, error) {
 	if err := w.Rest.SetUser(user, password); err != nil {
 		return nil, err
 	}
-	p := &plain{options: []string{"--cacert", w.CA.CertFile, "--cache-dir", w.cacheOf(user)}}
-	if p.program, err = env.Binary("", env.Restic); err != nil {
+	p := &program{options: []string{"--cacert", w.CA.CertFile, "--cache-dir", w.cacheOf(user)}}
+	if p.path, err = env.Binary("", env.Restic); err != nil {
 		return nil, err
 	}
 	p.env = []string{
@@ -273,31 +274,31 @@ func (w *world) plainRestic(user string) (*plain, error) {
 func (w *world) cacheOf(user string) string { return filepath.Join(w.Dir, "cache", user) }
 
 // profile is a fresh repository for resticprofile, whose one profile is to back the files up as plain restic does.
-func (w *world) profile(user, files string) (*plain, error) {
+func (w *world) profile(user, files string) (*program, error) {
 	p, err := w.plainRestic(user)
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(w.Dir, user+".yaml")
 	config := fmt.Sprintf("version: \"1\"\nglobal:\n  restic-binary: %q\ndefault:\n  cacert: %q\n  cache-dir: %q\n  backup:\n    json: true\n    source: [%q]\n",
-		p.program, w.CA.CertFile, w.cacheOf(user), files)
+		p.path, w.CA.CertFile, w.cacheOf(user), files)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	p.options = []string{"--no-ansi", "-c", file}
-	p.program, err = env.Binary("", env.Resticprofile)
+	p.path, err = env.Binary("", env.Resticprofile)
 	return p, err
 }
 
 // run returns how long the program took, and its CPU with that of its children.
-func (p *plain) run(ctx context.Context, args ...string) (wall, used time.Duration, err error) {
-	cmd := exec.CommandContext(ctx, p.program, slices.Concat(p.options, args)...)
+func (p *program) run(ctx context.Context, args ...string) (wall, used time.Duration, err error) {
+	cmd := exec.CommandContext(ctx, p.path, slices.Concat(p.options, args)...)
 	cmd.Env = p.env
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.Discard, &said
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
-		return 0, 0, fmt.Errorf("%s %s: %w: %s", filepath.Base(p.program), args[0], err, said.String())
+		return 0, 0, fmt.Errorf("%s %s: %w: %s", filepath.Base(p.path), args[0], err, said.String())
 	}
 	return time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }

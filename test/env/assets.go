@@ -65,5 +65,5 @@ func Binary(binDir, name string) (string, error) {
 			return filepath.Abs(path)
 		}
 	}
-	return "", fmt.Errorf("%s is not in %v: run make components, or make bench for what it compares with", name, dirs)
+	return "", fmt.Errorf("%s is not in %v: run make components, or hack/components/build.sh with the folder and the name", name, dirs)
 }
