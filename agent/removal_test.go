@@ -84,13 +84,28 @@ func TestARunningBackupOutlivesItsHostAndOneThatWaitsDoesNot(t *testing.T) {
 	w.send(&wire.Verdict{JobID: fire.JobID, Admit: true})
 	next(w, "the scheduled one in the queue", func(m *wire.JobStarted) bool { return m.Job.JobID == fire.JobID && m.Queued })
 
-	// What waited is over before the machine says that it obeys.
+	// What waited is over, and stored, before the machine says that it obeys; which of the two is on the line first is open.
 	offer := w.tombstone()
 	w.send(offer)
-	if result := w.finished(fire.JobID); result.Outcome != wire.OutcomeCancelled || !strings.Contains(result.Message, "was removed") {
+	var result *wire.JobFinished
+	var ack *wire.SetAck
+	next(w, "the end of the backup that waited and the tombstone's ack", func(m wire.Message) bool {
+		switch m := m.(type) {
+		case *wire.JobFinished:
+			if m.Job.JobID == fire.JobID {
+				result = m
+			}
+		case *wire.SetAck:
+			if m.Revision == offer.Revision {
+				ack = m
+			}
+		}
+		return result != nil && ack != nil
+	})
+	if result.Outcome != wire.OutcomeCancelled || !strings.Contains(result.Message, "was removed") {
 		t.Errorf("the backup that waited ended with %+v", result)
 	}
-	if ack := next(w, "the tombstone's ack", func(m *wire.SetAck) bool { return m.Revision == offer.Revision }); !ack.Applied {
+	if !ack.Applied {
 		t.Errorf("ack is %+v", ack)
 	}
 	if result := w.finished("job-1"); result.Outcome != wire.OutcomeSucceeded || result.Backup.SnapshotID == "" {
