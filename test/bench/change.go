@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,17 +85,19 @@ func change(w *world) ([]row, error) {
 	return rows, errors.Join(w.Delete(w.ctx, one), w.Delete(w.ctx, group))
 }
 
-func quantile(of []time.Duration, percent int) time.Duration {
+func quantile[T cmp.Ordered](of []T, percent int) T {
 	sorted := slices.Sorted(slices.Values(of))
 	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
 
-// paired is the middle of the ratios of runs that were made in turn: a machine that is slower for a while is so for both.
-func paired(ours, bare []time.Duration) float64 {
-	var each []float64
+// ratios are those of runs that were made in turn: a machine that is slower for a while is so for both.
+func ratios(ours, bare []time.Duration) []float64 {
+	each := make([]float64, len(ours))
 	for i := range ours {
-		each = append(each, ratio(ours[i], bare[i]))
+		each[i] = ratio(ours[i], bare[i])
 	}
-	slices.Sort(each)
-	return each[len(each)/2]
+	return each
 }
+
+// paired is the middle of the ratios.
+func paired(ours, bare []time.Duration) float64 { return quantile(ratios(ours, bare), 50) }

@@ -22,7 +22,14 @@ type row struct {
 
 // within is a row whose bar is on the ratio.
 func within(what string, ours, baseline fmt.Stringer, ratio, limit float64) row {
-	return row{what: what, ours: ours.String(), baseline: baseline.String(), ratio: ratio, bar: fmt.Sprintf("≤ %g×", limit), holds: new(ratio <= limit)}
+	r := row{what: what, ours: ours.String(), baseline: baseline.String(), ratio: ratio}
+	r.judge(limit)
+	return r
+}
+
+// judge puts a bar on the ratio.
+func (r *row) judge(limit float64) {
+	r.bar, r.holds = fmt.Sprintf("≤ %g×", limit), new(r.ratio <= limit)
 }
 
 // below is a row whose bar is on the figure itself.
