@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,12 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/restic-manager/restic-manager/api/v1alpha1"
-	"github.com/restic-manager/restic-manager/test/env"
 	"github.com/restic-manager/restic-manager/test/scenario"
 	"github.com/restic-manager/restic-manager/test/stack"
 )
@@ -31,7 +28,7 @@ const (
 	smallFiles = 20_000
 	bigFile    = 1 << 30
 	// pairs are repositories of each sort, a multiple of the sorts; in each, what has not changed is backed up so often again.
-	pairs, again = 15, 2
+	pairs, again = 9, 3
 	// restWindow is how long the agent is watched at rest, which does something every half minute.
 	restWindow = 4 * time.Minute
 )
@@ -61,58 +58,23 @@ func agent(w *world) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	more := unchanged.ours.againstPlain("unchanged again, more wall than plain restic", unchanged.plain)
-	const limit = 100 * time.Millisecond
-	more.bar, more.holds = "≤ 0.10 s more", new(quantile(unchanged.ours.more(unchanged.plain), 50) <= limit)
-	wall, cpu := first.ours.timesPlain(fmt.Sprintf("first backup of %d files and 1 GiB", smallFiles), first.plain)
-	wall.judge(1.01)
-	cpu.judge(1.02)
-	peerWall, peerCPU := first.peer.timesPlain("resticprofile: first backup", first.plain)
+	const wallLimit, cpuLimit, moreLimit = 1.01, 1.02, 100 * time.Millisecond
+	const apart, byAgent = "the same, by what is done before and after restic's own work", "the same, by the agent's own CPU"
+	what := fmt.Sprintf("first backup of %d files and 1 GiB", smallFiles)
+	wall, cpu := first.ours.times(what+", wall", first.plain, cost.theWall), first.ours.times(what+", CPU", first.plain, cost.theCPU)
+	wall.judge(wallLimit)
+	cpu.judge(cpuLimit)
+	beside, own := first.ours.ofBeside(apart, first.plain), first.ours.ofAgent(byAgent)
+	beside.judge(wallLimit)
+	own.judge(cpuLimit)
+	more := unchanged.ours.more("unchanged again, more wall than plain restic", unchanged.plain)
+	more.bar, more.holds = "≤ 0.10 s more", new(quantile(unchanged.ours.over(unchanged.plain, cost.theWall), 50) <= moreLimit)
 	return append([]row{
-		wall, cpu, more, peerWall, peerCPU, unchanged.peer.againstPlain("resticprofile: unchanged again, more wall", unchanged.plain),
+		wall.row, beside, cpu.row, own, more,
+		first.peer.times("resticprofile: first backup, wall", first.plain, cost.theWall).row, first.peer.ofBeside("resticprofile: "+apart, first.plain),
+		first.peer.times("resticprofile: first backup, CPU", first.plain, cost.theCPU).row,
+		unchanged.peer.more("resticprofile: unchanged again, more wall", unchanged.plain),
 	}, rest...), nil
-}
-
-// comparison holds the runs of each sort, in the same order.
-type comparison struct{ plain, ours, peer runs }
-
-// runs are what backups of one sort took.
-type runs struct{ walls, cpus []time.Duration }
-
-func (r *runs) keep(wall, used time.Duration, err error) error {
-	if err == nil {
-		r.walls, r.cpus = append(r.walls, wall), append(r.cpus, used)
-	}
-	return err
-}
-
-func (r *runs) wall() time.Duration { return quantile(r.walls, 50) }
-func (r *runs) cpu() time.Duration  { return quantile(r.cpus, 50) }
-
-// more is what each took more than the other one of its pair.
-func (r *runs) more(than runs) []time.Duration {
-	var each []time.Duration
-	for i := range r.walls {
-		each = append(each, r.walls[i]-than.walls[i])
-	}
-	return each
-}
-
-// againstPlain is for what is short, where a ratio says little.
-func (r *runs) againstPlain(what string, plain runs) row {
-	more := r.more(plain)
-	return row{what: what, ours: span(quantile(more, 50)).String(), baseline: span(plain.wall()).String(),
-		note: fmt.Sprintf("a quarter of %d pairs %s at most, three quarters %s; CPU %s against %s", len(more), span(quantile(more, 25)), span(quantile(more, 75)), span(r.cpu()), span(plain.cpu()))}
-}
-
-// timesPlain compares pair by pair, since a machine may change its pace from one pair to the next.
-func (r *runs) timesPlain(what string, plain runs) (wall, used row) {
-	compare := func(kind string, ours, base []time.Duration) row {
-		each := ratios(ours, base)
-		return row{what: what + ", " + kind, ours: span(quantile(ours, 50)).String(), baseline: span(quantile(base, 50)).String(), ratio: quantile(each, 50),
-			note: fmt.Sprintf("of %d pairs: middle %.3f×, a quarter %.3f× at most, three quarters %.3f×", len(each), quantile(each, 50), quantile(each, 25), quantile(each, 75))}
-	}
-	return compare("wall", r.walls, plain.walls), compare("CPU", r.cpus, plain.cpus)
 }
 
 // writeFiles makes content that does not shrink, in folders of a hundred files.
@@ -140,36 +102,57 @@ func writeFiles(dir string) error {
 // disk that has nothing left to write, and which one comes first changes in turn, since that is worth some per cent.
 func (w *world) pair(turn int, files string, first, unchanged *comparison) error {
 	name := fmt.Sprintf("pair-%d", turn)
-	m, err := w.machine(name, files)
+	m, secret, err := w.machine(name, files)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = m.Stop() }()
-	plain, err := w.plainRestic(name + "-plain")
+	ours, err := w.restic(secret, name)
 	if err != nil {
 		return err
 	}
-	peer, err := w.profile(name+"-profile", files)
+	plain, err := w.twin(secret, name+"-plain")
+	if err != nil {
+		return err
+	}
+	peer, profile, err := w.profile(secret, name+"-profile", files)
 	if err != nil {
 		return err
 	}
 	defer w.emptyRepositories()
+	if err := w.rest(); err != nil {
+		return err
+	}
 	for i := range 1 + again {
 		c := unchanged
 		if i == 0 {
 			c = first
 		}
-		runs := []func() error{
-			func() error { return c.plain.keep(plain.run(w.ctx, "backup", "--json", files)) },
-			func() error { return c.ours.keep(w.backupBy(m, name)) },
-			func() error { return c.peer.keep(peer.run(w.ctx, "backup")) },
+		sorts := []struct {
+			name       string
+			runs       *runs
+			run        func() (cost, error)
+			repository *program
+		}{
+			{"restic", &c.plain, func() (cost, error) { return plain.run(w.ctx, "backup", "--json", files) }, plain},
+			{"agent", &c.ours, func() (cost, error) { return w.backupBy(m, name) }, ours},
+			{"resticprofile", &c.peer, func() (cost, error) { return profile.run(w.ctx, "backup") }, peer},
 		}
-		next := (turn + i) % len(runs)
-		for _, run := range slices.Concat(runs[next:], runs[:next]) {
-			unix.Sync()
-			if err := run(); err != nil {
+		next := (turn + i) % len(sorts)
+		for _, s := range slices.Concat(sorts[next:], sorts[:next]) {
+			if err := sleep(w.ctx, time.Second); err != nil { // what is written about the one before
 				return err
 			}
+			unix.Sync()
+			took, err := s.run()
+			if err == nil && i == 0 {
+				took.restic, err = s.repository.ownTime(w.ctx)
+			}
+			if err != nil {
+				return err
+			}
+			w.logf("%s: %s, CPU %s", s.name, span(took.wall), span(took.cpu))
+			*s.runs = append(*s.runs, took)
 		}
 	}
 	return nil
@@ -206,141 +189,83 @@ func (w *world) emptyRepositories() {
 	}
 }
 
-// machine enrols a Host whose only group is the files, and waits for its repository.
-func (w *world) machine(name, files string) (*stack.Agent, error) {
+// machine enrols a Host whose only group is the files, and waits until its repository is ready and was looked at. It also returns what opens the repository.
+func (w *world) machine(name, files string) (*stack.Agent, map[string]string, error) {
 	if err := w.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	host, secret, err := scenario.NewHost(w.Stack, name, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	opens := maps.Clone(secret.StringData)
 	group := &v1alpha1.SourceGroup{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "files"}, Spec: v1alpha1.SourceGroupSpec{
 		Selector: v1alpha1.Selector{HostRef: &v1alpha1.LocalReference{Name: name}}, Includes: []string{files},
 	}}
 	for _, o := range []client.Object{secret, host, group} {
 		if err := w.Create(w.ctx, o); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	a, err := w.Enroll(w.ctx, stack.Machine{Namespace: name, Host: name})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := a.Start(w.ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return a, w.poll(w.ctx, "repository of "+name, func() (string, error) {
+	return a, opens, w.poll(w.ctx, "repository of "+name, func() (string, error) {
 		err := w.Get(w.ctx, client.ObjectKeyFromObject(host), host)
-		if err == nil && !meta.IsStatusConditionTrue(host.Status.Conditions, v1alpha1.ConditionRepositoryReady) {
+		if r := host.Status.Repository; err == nil && (r == nil || r.Stats == nil) {
 			return fmt.Sprintf("%+v", host.Status.Conditions), nil
 		}
 		return "", err
 	})
 }
 
-// backupBy runs a backup by a HostJob, and returns how long it took and the CPU of the agent and its children.
-func (w *world) backupBy(m *stack.Agent, name string) (wall, used time.Duration, err error) {
+// backupBy runs a backup by a HostJob.
+func (w *world) backupBy(m *stack.Agent, name string) (cost, error) {
 	watcher, err := client.NewWithWatch(w.CP.RESTConfig(), client.Options{Scheme: w.Scheme()})
 	if err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	stream, err := watcher.Watch(ctx, &v1alpha1.HostJobList{}, client.InNamespace(name))
 	if err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
 	defer stream.Stop()
-	before, err := withChildren(m.PID())
+	agentBefore, childrenBefore, err := ofFamily(m.PID())
 	if err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
 	job := &v1alpha1.HostJob{ObjectMeta: metav1.ObjectMeta{Namespace: name, GenerateName: "backup-"}, Spec: v1alpha1.HostJobSpec{
 		HostRef: v1alpha1.LocalReference{Name: name}, Kind: v1alpha1.HostJobBackup, Backup: &v1alpha1.BackupJob{SourceGroup: "files"},
 	}}
 	began := time.Now()
 	if err := w.Create(ctx, job); err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
 	for event := range stream.ResultChan() {
 		j, ok := event.Object.(*v1alpha1.HostJob)
 		if !ok || j.Name != job.Name || !j.Status.Phase.Finished() {
 			continue
 		}
-		wall = time.Since(began)
+		wall := time.Since(began)
 		if j.Status.Phase != v1alpha1.JobSucceeded {
-			return 0, 0, fmt.Errorf("the backup ended %s: %+v", j.Status.Phase, j.Status.Conditions)
+			return cost{}, fmt.Errorf("the backup ended %s: %+v", j.Status.Phase, j.Status.Conditions)
 		}
-		after, err := withChildren(m.PID())
-		return wall, after - before, err
+		agent, children, err := ofFamily(m.PID())
+		agent, children = agent-agentBefore, children-childrenBefore
+		return cost{wall: wall, cpu: agent + children, agent: agent}, err
 	}
-	return 0, 0, errors.Join(ctx.Err(), errors.New("the watch ended before the backup"))
-}
-
-// program is run on a repository of its own.
-type program struct {
-	path    string
-	options []string // before the others
-	env     []string
-}
-
-// plainRestic is a fresh repository for restic itself.
-func (w *world) plainRestic(user string) (*program, error) {
-	password, err := scenario.NewPassword()
-	if err != nil {
-		return nil, err
-	}
-	if err := w.Rest.SetUser(user, password); err != nil {
-		return nil, err
-	}
-	p := &program{options: []string{"--cacert", w.CA.CertFile, "--cache-dir", w.cacheOf(user)}}
-	if p.path, err = env.Binary("", env.Restic); err != nil {
-		return nil, err
-	}
-	p.env = []string{
-		"PATH=/usr/bin:/bin", "RESTIC_REPOSITORY=" + w.Rest.RepositoryURL(user), "RESTIC_PASSWORD=" + password,
-		"RESTIC_REST_USERNAME=" + user, "RESTIC_REST_PASSWORD=" + password, "RESTIC_PROGRESS_FPS=1", "TMPDIR=" + w.Dir,
-	}
-	_, _, err = p.run(w.ctx, "init")
-	return p, err
-}
-
-func (w *world) cacheOf(user string) string { return filepath.Join(w.Dir, "cache", user) }
-
-// profile is a fresh repository for resticprofile, whose one profile is to back the files up as plain restic does.
-func (w *world) profile(user, files string) (*program, error) {
-	p, err := w.plainRestic(user)
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(w.Dir, user+".yaml")
-	config := fmt.Sprintf("version: \"1\"\nglobal:\n  restic-binary: %q\ndefault:\n  cacert: %q\n  cache-dir: %q\n  backup:\n    json: true\n    source: [%q]\n",
-		p.path, w.CA.CertFile, w.cacheOf(user), files)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return nil, err
-	}
-	p.options = []string{"--no-ansi", "-c", file}
-	p.path, err = env.Binary("", env.Resticprofile)
-	return p, err
-}
-
-// run returns how long the program took, and its CPU with that of its children.
-func (p *program) run(ctx context.Context, args ...string) (wall, used time.Duration, err error) {
-	cmd := exec.CommandContext(ctx, p.path, slices.Concat(p.options, args)...)
-	cmd.Env = p.env
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.Discard, &said
-	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		return 0, 0, fmt.Errorf("%s %s: %w: %s", filepath.Base(p.path), args[0], err, said.String())
-	}
-	return time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+	return cost{}, errors.Join(ctx.Err(), errors.New("the watch ended before the backup"))
 }
 
 // agentAtRest measures an enrolled agent that has nothing to do.
 func (w *world) agentAtRest() ([]row, error) {
-	m, err := w.machine("at-rest", w.Dir)
+	m, _, err := w.machine("at-rest", w.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -160,3 +160,30 @@ func (w *world) restarts(t *testing.T) {
 		t.Errorf("%d writes:\n%s", n, writes)
 	}
 }
+
+func TestThePairsTellOrLeaveOpen(t *testing.T) {
+	fifteen := make([]float64, 15)
+	for i := range fifteen {
+		fifteen[i] = 1 + float64(i)/100
+	}
+	for name, c := range map[string]struct {
+		each      []float64
+		limit     float64
+		low, high float64
+		want      string
+	}{
+		"all below":      {fifteen, 1.2, 1.02, 1.12, "yes"},
+		"all above":      {fifteen, 1.01, 1.02, 1.12, "no"},
+		"not to be told": {fifteen, 1.1, 1.02, 1.12, "open"},
+		"one alone":      {[]float64{1}, 1.1, 1, 1, "yes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pairwise{row: row{ratio: quantile(c.each, 50)}}
+			p.low, p.high = interval(c.each)
+			p.judge(c.limit)
+			if got := p.cells()[5]; got != c.want || p.low != c.low || p.high != c.high {
+				t.Errorf("%s, between %v and %v; want %s, %v and %v", got, p.low, p.high, c.want, c.low, c.high)
+			}
+		})
+	}
+}

@@ -8,7 +8,8 @@
 // # Scenes
 //
 // Each is a file with its name, and says there what is measured and against what. They share one world: a fleet whose Hosts are all matched by ten
-// SourceGroups and three Schedules, unless a scene says otherwise.
+// SourceGroups and three Schedules, unless a scene says otherwise. The scene of the agent has none: one real agent backs up beside plain restic and resticprofile
+// (program.go), and is compared pair by pair (cost.go).
 //
 // # Internals
 //
@@ -18,5 +19,6 @@
 // # Trade-offs
 //
 // Everything shares the machine's cores. Where a whole wave is timed, so is the work of the agents and of the API server: the ratio with the baseline, which
-// shares them as well, says more than the time.
+// shares them as well, says more than the time. A machine whose pace changes by more than a bar is wide leaves the bar open; what an agent adds to a first backup
+// is then told by what is done outside of restic's own work.
 package main

@@ -15,7 +15,7 @@ type row struct {
 	// ratio of the two, 0 where there is none; bar is what it, or ours, may be at most, in words.
 	ratio float64
 	bar   string
-	// holds tells whether the bar does; nil where there is none.
+	// holds tells whether the bar does; nil where there is none, or where the figures do not tell.
 	holds *bool
 	note  string
 }
@@ -42,11 +42,13 @@ func (r row) cells() []string {
 	if r.ratio != 0 {
 		ratio = fmt.Sprintf("%.2f×", r.ratio)
 	}
-	if r.holds != nil {
+	switch {
+	case r.holds != nil && *r.holds:
+		verdict = "yes"
+	case r.holds != nil:
 		verdict = "no"
-		if *r.holds {
-			verdict = "yes"
-		}
+	case r.bar != "":
+		verdict = "open"
 	}
 	return []string{r.what, r.ours, r.baseline, ratio, r.bar, verdict, r.note}
 }

@@ -24,23 +24,23 @@ func cpu(pid int) (time.Duration, error) {
 	return time.Duration(spent.Nano()), nil
 }
 
-// withChildren adds what those of its children used that have ended, in ticks.
-func withChildren(pid int) (time.Duration, error) {
+// ofFamily is what a process used, and those of its children that have ended, in ticks.
+func ofFamily(pid int) (itself, children time.Duration, err error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	// After the name, which may hold anything.
 	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-	var sum time.Duration
-	for _, f := range fields[11:15] {
+	var used [4]time.Duration // each in user mode and in the kernel
+	for i, f := range fields[11:15] {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		sum += time.Duration(n) * ticks
+		used[i] = time.Duration(n) * ticks
 	}
-	return sum, nil
+	return used[0] + used[1], used[2] + used[3], nil
 }
 
 // resident is what a process holds in memory now; peak the most it ever did.
