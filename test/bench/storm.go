@@ -20,6 +20,10 @@ const storms = 5
 // cheaper is how often bare patches of objects that are as cheap as ours are measured, for the note beside the figure.
 const cheaper = 3
 
+// lasting is how long all sessions are to have been there when the gateways are killed: agents come back the later the more often they were cut off within the first
+// minute, as they should from a gateway that does not stay.
+const lasting = 70 * time.Second
+
 // comeback is what one return took, and what its baselines did just before.
 type comeback struct {
 	dials, patches, bareServed time.Duration
@@ -41,14 +45,19 @@ func storm(w *world) ([]row, error) {
 		}
 	}
 	var all []comeback
+	connected := time.Now() // at the latest
 	for range storms {
 		c := comeback{}
 		if err := w.bareReturn(&c); err != nil {
 			return nil, err
 		}
+		if err := sleep(w.ctx, time.Until(connected.Add(lasting))); err != nil {
+			return nil, err
+		}
 		if err := w.killed(&c); err != nil {
 			return nil, err
 		}
+		connected = time.Now()
 		if err := w.rest(); err != nil {
 			return nil, err
 		}
